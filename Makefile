@@ -1,0 +1,77 @@
+# The only vocabulary of this project: people and CI use the same targets. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+PY := .venv/bin/python
+export PYTHON
+# Options for a target's own command, for example: make test ARGS="-k lease -x", make demo ARGS="--seed 1"
+ARGS ?=
+# `make demo`: a file with one concept a line (or a JSON list), or how many of the set that ships.
+CONCEPTS ?=
+
+.PHONY: help setup lint format type test test-extras test-long fuzz demo e2e-compose bench bench-demo schemas screenshots constraints clean clean-venv
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## make .venv with all packages (says first what it downloads; instant when up to date)
+	@scripts/setup.sh
+
+lint: setup ## ruff, mypy strict, import rules, dependency check, file lengths
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-logo
+	.venv/bin/deptry src services
+	$(PY) scripts/check_tree.py
+
+format: setup ## let ruff rewrite the files
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+type: setup ## mypy strict alone
+	.venv/bin/mypy
+
+test: setup ## all tests but those of `make test-extras` and `make test-long`, with coverage; starts the servers that it needs
+	$(PY) -m pytest -m "not extras and not long" -n 2 --dist worksteal --cov --cov-report=term $(ARGS)
+
+test-extras: setup ## fresh environments for the extras with torch (downloads again, minutes)
+	$(PY) -m pytest -m extras $(ARGS)
+
+fuzz: setup ## 250 random cases for every operation of the OpenAPI document (minutes)
+	SYNFARM_FUZZ_EXAMPLES=250 $(PY) -m pytest tests/fuzz -n 2 $(ARGS)
+
+test-long: setup ## more pairs of the same kill tests (minutes)
+	$(PY) -m pytest -m long $(ARGS)
+
+demo: setup ## the whole chain on this machine, with a report: CONCEPTS=my.txt for your own (under 10 minutes)
+	.venv/bin/synfarm demo $(if $(CONCEPTS),--concepts "$(CONCEPTS)") $(ARGS)
+
+e2e-compose: ## build and use the compose stack, with kills in mid-job (says so and stops without a Docker engine)
+	@python3 scripts/e2e_compose.py
+
+bench: setup ## speed of the parts (a table each)
+	@set -e; for bench in benchmarks/bench_*.py; do \
+	  case $$bench in */bench_demo.py) continue;; esac; echo "== $$bench"; $(PY) $$bench $(ARGS); done
+
+bench-demo: setup ## quality: k-NN before and after training, 3 seeds, beside raw pixels and colours (half an hour)
+	$(PY) benchmarks/bench_demo.py $(ARGS)
+
+screenshots: setup ## pictures of the page and the report for docs/img, from the farm that runs in demo/
+	$(PY) scripts/screenshots.py $(ARGS)
+
+schemas: setup ## write docs/schemas anew from the contracts
+	$(PY) scripts/write_schemas.py
+
+constraints: ## write constraints.txt from what .venv holds now
+	$(PY) scripts/constraints.py > constraints.txt.new
+	mv constraints.txt.new constraints.txt
+
+clean: ## remove caches and build outputs; keeps .venv and demo/
+	rm -rf build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find src services tests benchmarks scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+
+clean-venv: ## remove .venv
+	rm -rf .venv

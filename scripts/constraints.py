@@ -1,0 +1,34 @@
+"""Print constraints.txt: the exact version of every package in this environment, so that a fresh one gets the same."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+_INSTALLER = {"pip", "setuptools", "wheel"}
+_HEADER = """\
+# Exact versions of everything that `make setup` installs: `make constraints` writes this file.
+# Versions only: where packages come from is the installer's configuration.
+"""
+
+
+def main() -> None:
+    """Write the sorted list to standard output, without the installer itself and without editable packages."""
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "list",
+        "--format=json",
+        "--exclude-editable",
+        "--disable-pip-version-check",
+    ]
+    packages = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    pinned = {p["name"].lower().replace("_", "-"): p["version"] for p in packages}
+    lines = [f"{name}=={version}" for name, version in sorted(pinned.items()) if name not in _INSTALLER]
+    sys.stdout.write(_HEADER + "\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
