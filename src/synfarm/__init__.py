@@ -1,0 +1,1 @@
+"""synfarm: vision representations from synthetic captions and synthetic images alone."""

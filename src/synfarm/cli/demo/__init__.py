@@ -1,0 +1,1 @@
+"""`synfarm demo`: the whole chain on one machine, shown while it runs."""

@@ -1,0 +1,166 @@
+"""`synfarm runs`: train on finished jobs, look at runs, stop them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from synfarm.cli.exits import CommandFailed, ExitCode
+from synfarm.cli.farm import Farm
+from synfarm.cli.identify import LATEST, RunArgument, checked_id, job_id, run_id
+from synfarm.cli.options import Json, Quiet, Watch, on_farm
+from synfarm.cli.screen import errors, output, say, write_json
+from synfarm.cli.submission import fault_in_words
+from synfarm.cli.tables import run_facts, runs_table
+from synfarm.cli.watching import say_report, watch_run
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+    from synfarm.contracts.runs import RunRequest
+    from synfarm.contracts.views import RunView
+    from synfarm.sdk import Client
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="Runs: networks trained on finished jobs.")
+
+
+def _overrides(settings: Sequence[str]) -> dict[str, JsonValue]:
+    """``optim.lr=0.001`` and the like; a value is read as JSON where it is JSON, else as a word."""
+    found: dict[str, JsonValue] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals or not name.strip():
+            raise CommandFailed(f"--set {setting}: write NAME=VALUE, for example optim.lr=0.001.", ExitCode.REFUSED)
+        try:
+            found[name.strip()] = json.loads(value)
+        except ValueError:
+            found[name.strip()] = value
+    return found
+
+
+def _request(jobs: Sequence[str], preset: str, name: str, seed: int, ranks: int, settings: Sequence[str]) -> RunRequest:
+    from pydantic import ValidationError
+
+    from synfarm.contracts.runs import RunRequest
+
+    body = {
+        "name": name,
+        "preset": preset,
+        "jobs": list(jobs),
+        "overrides": _overrides(settings),
+        "seed": seed,
+        "ranks": ranks,
+    }
+    try:
+        return RunRequest.model_validate(body)
+    except ValidationError as error:
+        raise CommandFailed(fault_in_words(error), ExitCode.REFUSED) from error
+
+
+def _started(client: Client, request: RunRequest) -> RunView:
+    from synfarm.sdk import Refused
+
+    try:
+        return client.runs.start(request)
+    except Refused as refusal:
+        if refusal.code != "too_few_captions":
+            raise
+        # The trainer speaks of a request's overrides, which are this command's --set.
+        cure = "Name a second job beside it, or take smaller batches: --set data.captions_per_batch=8"
+        raise CommandFailed(f"{refusal.problem.detail} {cure}", ExitCode.REFUSED) from refusal
+
+
+@app.command()
+@on_farm
+def start(
+    farm: Farm,
+    jobs: Annotated[list[str], typer.Argument(metavar="JOB...", help="Finished jobs to train on; or 'latest'.")],
+    preset: Annotated[str, typer.Option(help="The configuration to begin with.")] = "tiny",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", "-s", metavar="NAME=VALUE", help="Change a field of it, for example optim.lr=0.001."),
+    ] = None,
+    name: Annotated[str, typer.Option(help="For people.")] = "run",
+    seed: Annotated[int, typer.Option(min=0, help="Decides every draw.")] = 0,
+    ranks: Annotated[int, typer.Option(min=1, help="Processes that train together.")] = 1,
+    watch: Watch = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Start a training run. Its id goes to stdout; `--watch` follows it to its end."""
+    if LATEST in jobs:
+        with farm.client() as client:
+            jobs = [job_id(client, job) for job in jobs]
+    jobs = [checked_id(job, "job") for job in jobs]
+    request = _request(jobs, preset, name, seed, ranks, settings or ())
+    with farm.client("trainer") as client:
+        view = _started(client, request)
+    if as_json:
+        write_json(view)
+    else:
+        say(output(), view.run)
+        if not quiet and not watch:
+            say(errors(), f"{view.total_steps} steps. Watch it: synfarm runs watch {view.run}")
+    if watch:
+        watch_run(farm, view.run, as_json=as_json)
+
+
+@app.command("list")
+@on_farm
+def list_runs(
+    farm: Farm,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="At most this many.")] = 20,
+    cursor: Annotated[str | None, typer.Option(help="`next_cursor` of the page before.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Your runs (an admin's: all), newest first."""
+    with farm.client("trainer") as client:
+        page = client.runs.list(cursor=cursor, limit=limit)
+    if as_json:
+        write_json(page)
+        return
+    if not page.items:
+        say(errors(), "No runs yet. Start one on a finished job: synfarm runs start JOB")
+        return
+    output().print(runs_table(page.items))
+    if page.next_cursor:
+        say(errors(), f"There are more: synfarm runs list --cursor {page.next_cursor}")
+
+
+@app.command()
+@on_farm
+def show(farm: Farm, run: RunArgument, as_json: Json = False) -> None:
+    """One run: its step, losses, speed, checkpoints."""
+    with farm.client("trainer") as client:
+        view = client.runs.get(run_id(client, run))
+    if as_json:
+        write_json(view)
+        return
+    output().print(run_facts(view))
+    if view.state.is_final:
+        say_report(view)
+    else:
+        say(errors(), f"Watch it: synfarm runs watch {view.run}")
+
+
+@app.command()
+@on_farm
+def watch(farm: Farm, run: RunArgument, as_json: Json = False) -> None:
+    """Follow a run to its end; Ctrl-C ends the watching, not the run. Exit code 1 unless it completes."""
+    with farm.client("trainer") as client:
+        found = client.runs.get(run_id(client, run)).run
+    watch_run(farm, found, as_json=as_json)
+
+
+@app.command()
+@on_farm
+def stop(farm: Farm, run: RunArgument, as_json: Json = False) -> None:
+    """End a run after a last checkpoint."""
+    with farm.client("trainer") as client:
+        view = client.runs.stop(run_id(client, run))
+    write_json(view) if as_json else say(output(), f"run {view.run}: {view.state.value}")

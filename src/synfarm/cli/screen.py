@@ -1,0 +1,62 @@
+"""Where commands write: results to stdout, everything else to stderr; plain text wherever there is no terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn, TextIO
+
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+__all__ = ["errors", "output", "reader_went_away", "say", "write_json"]
+
+_PIPE_WIDTH = 200
+"""Columns where no terminal tells its width: ids must not be folded in a log or a pipe."""
+
+
+def reader_went_away(stream: TextIO) -> None:
+    """Send what is still to come to nowhere, so that the interpreter's last flush does not complain."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+class _Console(Console):
+    """rich's own answer to a closed pipe is SystemExit, which would leave a farm's processes without a good end."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        self.quiet = True
+        raise BrokenPipeError
+
+
+def _console(*, stderr: bool) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    # Names, captions and reasons are other people's words: a bracket in them is no markup.
+    return _Console(stderr=stderr, markup=False, width=None if stream.isatty() else _PIPE_WIDTH)
+
+
+def output() -> Console:
+    """For results. rich leaves colours out where stdout is no terminal, or NO_COLOR is set."""
+    return _console(stderr=False)
+
+
+def errors() -> Console:
+    """For progress, notes and errors."""
+    return _console(stderr=True)
+
+
+def say(console: Console, text: str, style: str | None = None) -> None:
+    """One line as it is: nothing in it is markup, and it is not folded."""
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def write_json(answer: BaseModel | Sequence[str]) -> None:
+    """A contract, or names, as one line of JSON on stdout, at once: the reader may be a program that waits for it."""
+    text = json.dumps(list(answer)) if isinstance(answer, Sequence) else answer.model_dump_json()
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,213 @@
+"""Jobs, runs, plans and workers as people read them: one row each, or one list of facts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from synfarm.cli.learnt import knn_rows
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from synfarm.contracts.views import JobPlan, JobView, RunView
+
+__all__ = [
+    "facts",
+    "job_facts",
+    "jobs_table",
+    "percent",
+    "plan_facts",
+    "run_facts",
+    "runs_table",
+    "span",
+    "table",
+    "texts_kept",
+]
+
+_STYLES = {
+    "running": "cyan",
+    "completed": "green",
+    "completed_with_errors": "yellow",
+    "ready": "green",
+    "failed": "red",
+    "cancelled": "dim",
+    "stopped": "dim",
+    "paused": "yellow",
+}
+
+
+def state_text(state: str) -> Text:
+    return Text(state.replace("_", " "), style=_STYLES.get(state, ""))
+
+
+def span(seconds: float | None) -> str:
+    """A length of time in its two largest units: ``1d 2h``, ``3m05s``, ``12s``; ``-`` for none."""
+    if seconds is None:
+        return "-"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02d}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m" if hours < 24 else f"{hours // 24}d {hours % 24}h"
+
+
+def percent(part: float, whole: float) -> str:
+    return f"{100 * part / whole:.0f} %" if whole else "-"
+
+
+def _when(moment: datetime) -> str:
+    return f"{moment.astimezone():%Y-%m-%d %H:%M}"
+
+
+def _speed(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}" if value < 100 else f"{value:.0f}"
+
+
+def table(*columns: str, right: Iterable[str] = ()) -> Table:
+    """An empty table; the columns named in ``right`` hold numbers. Ids are never folded."""
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name in columns:
+        # Rows of a farm are for reading: what does not fit is folded, an id never, for it is there to be copied.
+        whole = name in {"job", "run", "caption", "pid", "state"}
+        made.add_column(name, no_wrap=whole, overflow="fold", justify="right" if name in right else "left")
+    return made
+
+
+def facts(rows: Mapping[str, str | Text]) -> Table:
+    """Names on the left, values on the right."""
+    made = Table(box=None, show_header=False, pad_edge=False)
+    made.add_column(style="bold", no_wrap=True)
+    made.add_column(overflow="fold")
+    for name, value in rows.items():
+        made.add_row(name, value if isinstance(value, Text) else Text(value))
+    return made
+
+
+def jobs_table(jobs: Iterable[JobView]) -> Table:
+    made = table("job", "name", "state", "done", "captions", "images", "img/s", "ETA", "made", right=_NUMBERS)
+    for job in jobs:
+        settled = job.counts.captions + job.counts.empty
+        state = state_text(job.state.value)
+        if job.stalled:
+            state.append(" (stalled)", style="red")
+        made.add_row(
+            job.job,
+            job.name,
+            state,
+            percent(settled, job.planned_captions),
+            f"{job.counts.captions}/{job.planned_captions}",
+            str(job.counts.images),
+            _speed(job.images_per_second),
+            span(job.eta_seconds),
+            _when(job.created_at),
+        )
+    return made
+
+
+_NUMBERS = ("done", "captions", "images", "img/s", "ETA", "step", "restarts", "pid", "age")
+
+
+def runs_table(runs: Iterable[RunView]) -> Table:
+    made = table("run", "name", "state", "preset", "step", "done", "img/s", "ETA", "loss", "made", right=_NUMBERS)
+    for run in runs:
+        total = run.losses.get("total")
+        made.add_row(
+            run.run,
+            run.name,
+            state_text(run.state.value),
+            run.preset,
+            f"{run.step}/{run.total_steps}",
+            percent(run.step, run.total_steps),
+            _speed(run.images_per_second),
+            span(run.eta_seconds),
+            "-" if total is None else f"{total:.3f}",
+            _when(run.created_at),
+        )
+    return made
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items(), key=lambda item: -item[1])) or "none"
+
+
+def texts_kept(kept: int, draws: int, rejections: Mapping[str, int]) -> str:
+    """How many texts of the language model were kept, and why the others were not, the most frequent reason first."""
+    return f"{percent(kept, draws)} of {draws} texts kept; refused: {_counted(rejections)}"
+
+
+def job_facts(job: JobView) -> Table:
+    counts = job.counts
+    kept = percent(job.texts_kept, job.draws)
+    rows: dict[str, str | Text] = {
+        "job": job.job,
+        "name": f"{job.name} (owner {job.owner}, made {_when(job.created_at)})",
+        "state": state_text(job.state.value),
+        "captions": f"{job.captions_written} written, {counts.captions} with images, {counts.empty} left empty, "
+        f"{job.planned_captions} planned",
+        "images": f"{counts.images} ({counts.bytes / 1e6:.1f} MB)",
+        "units": f"{counts.units_committed} committed, {counts.units_dead} lost, {job.in_flight} in flight, "
+        f"{job.planned_units} planned",
+        "texts": f"{job.draws} asked of the language model, {kept} kept; refused: {_counted(job.rejections)}",
+    }
+    if job.images_per_second is not None:
+        rows["speed"] = f"{_speed(job.images_per_second)} images/s, ETA {span(job.eta_seconds)}"
+    if job.repairs:
+        rows["repairs"] = f"{job.repairs} units sent again"
+    if job.stalled:
+        rows["stalled"] = Text(job.stalled, style="red")
+    if job.reason:
+        rows["reason"] = job.reason
+    if job.generation is not None:
+        rows["manifest"] = f"generation {job.generation}"
+    return facts(rows)
+
+
+def run_facts(run: RunView) -> Table:
+    rows: dict[str, str | Text] = {
+        "run": run.run,
+        "name": f"{run.name} (preset {run.preset}, owner {run.owner}, made {_when(run.created_at)})",
+        "state": state_text(run.state.value),
+        "data": ", ".join(f"job {item.job} generation {item.generation}" for item in run.datasets) or "-",
+        "step": f"{run.step} of {run.total_steps} ({run.percent:.0f} %, epoch {run.epoch:.2f})",
+        "losses": ", ".join(f"{name} {value:.4f}" for name, value in run.losses.items()) or "-",
+        "speed": f"{_speed(run.images_per_second)} images/s, ETA {span(run.eta_seconds)}",
+    }
+    if run.data_wait_share is not None:
+        rows["data wait"] = f"{100 * run.data_wait_share:.0f} % of the time"
+    if run.refilled:
+        rows["refilled"] = f"{run.refilled} damaged samples"
+    if run.attempt is not None:
+        resumed = f", resumed from step {run.resumed_step}" if run.resumed_step else ""
+        rows["attempt"] = f"{run.attempt}{resumed}"
+    if run.last_checkpoint is not None:
+        rows["checkpoint"] = f"step {run.last_checkpoint}"
+    if run.evals:
+        rows |= knn_rows(run.evals)
+        rows["evaluations"] = "at steps " + ", ".join(sorted(run.evals, key=lambda step: int(step)))
+    if run.reason:
+        rows["reason"] = run.reason
+    return facts(rows)
+
+
+def plan_facts(plan: JobPlan) -> Table:
+    spec = plan.spec
+    render = spec.render
+    drawn = " ".join(filter(None, (render.renderer, render.model, render.revision)))
+    return facts(
+        {
+            "concepts": f"{spec.origin} (draw: {spec.concept_draw})",
+            "captions": f"{spec.captions} in {plan.units} units of up to {spec.captions_per_unit}",
+            "images": f"{plan.images}: {spec.images_per_caption} a caption, {render.size} px, by {drawn}",
+            "seed": str(spec.seed),
+            "lane": spec.lane.value,
+            **{f"prompt {number}": prompt for number, prompt in enumerate(plan.prompts, 1)},
+        }
+    )

@@ -1,0 +1,26 @@
+"""A file that a user asked for, written so that a full disk or a Ctrl-C leaves no half of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["write_whole"]
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """The file is there whole or not at all; a device or a pipe, such as /dev/stdout, is written to as it is.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
+    new = path.with_name(f".{path.name}.new")
+    try:
+        new.write_bytes(data)
+        new.replace(path)
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise

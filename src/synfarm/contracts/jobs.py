@@ -1,0 +1,293 @@
+"""The job: what a user asks for, and the frozen spec that is made of it."""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from synfarm.contracts.base import Contract, Moment
+from synfarm.contracts.concepts import Concept, ConceptKind, Concepts, Phrase
+from synfarm.contracts.ids import JobId, Name
+from synfarm.contracts.origins import (
+    CaptionFileRef,
+    CaptionJobRef,
+    CaptionsFrom,
+    Layout,
+    Mix,
+    PoolFile,
+    RecipeRef,
+    SetName,
+    Template,
+    Variant,
+)
+from synfarm.contracts.webhooks import Webhook
+
+__all__ = [
+    "CaptionSettings",
+    "Concept",
+    "ConceptKind",
+    "Concepts",
+    "JobRequest",
+    "JobSpec",
+    "JobState",
+    "Lane",
+    "Phrase",
+    "RenderSettings",
+    "Template",
+]
+
+
+class Lane(StrEnum):
+    """Priority lanes; each queue exists once a lane."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+class JobState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    CANCELLING = "cancelling"
+    CANCELLED = "cancelled"
+    COMPLETED = "completed"
+    COMPLETED_WITH_ERRORS = "completed_with_errors"
+    FAILED = "failed"
+
+    @property
+    def is_final(self) -> bool:
+        return self in {
+            JobState.CANCELLED,
+            JobState.COMPLETED,
+            JobState.COMPLETED_WITH_ERRORS,
+            JobState.FAILED,
+        }
+
+
+Settings = Annotated[tuple[Phrase, ...], Field(min_length=1, max_length=1000)]
+Backgrounds = Settings | Annotated[dict[Phrase, Settings], Field(min_length=1, max_length=50_000)]
+_TOLD = 8
+"""Concepts that a job's origin names."""
+
+
+class CaptionSettings(Contract):
+    """How captions are asked for and which are kept (method section 1.3; the gate is ours)."""
+
+    template: Literal["c"] = "c"
+    """Of a plain list of concepts; a recipe has its own templates."""
+    layout: Layout = Field(default=Layout.PLAIN, exclude_if=lambda value: value == Layout.PLAIN)
+    temperature: float = Field(default=0.8, gt=0, le=2)
+    top_p: float = Field(default=0.9, gt=0, lt=1)
+    max_new_tokens: int = Field(default=100, ge=4, le=512)
+    min_words: int = Field(default=4, ge=1, le=50)
+    max_words: int = Field(default=40, ge=2, le=200)
+    examples_per_draw: int = Field(default=1, ge=1, le=1024)
+    """Captions in sequence that share one draw of in-context examples, for the LLM server's prefix cache; 1: paper."""
+    max_redraws: int = Field(default=8, ge=0, le=64)
+    """Draws after the first; a caption rejected by all of them leaves its slot empty."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_words > self.max_words:
+            raise ValueError(f"min_words ({self.min_words}) must not exceed max_words ({self.max_words})")
+        return self
+
+
+class RenderSettings(Contract):
+    """How images are drawn. ``model`` and ``revision`` concern diffusers; collage needs neither."""
+
+    renderer: Literal["collage", "diffusers"] = "collage"
+    model: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$")] | None = None
+    """Hub id or local folder."""
+    revision: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$")] | None = None
+    family: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{1,16}$")] = "collage"
+    """Model family, the first half of the capability that a worker must have: ``collage``, ``sd15``, ``sdxl`` …"""
+    size: int = Field(default=256, ge=32, le=2048)
+    """Side of the stored square image in pixels."""
+    render_size: int | None = Field(default=None, ge=32, le=4096)
+    """Side at which the model draws, when it is not the stored one."""
+    steps: int = Field(default=50, ge=1, le=1000)
+    guidance: float = Field(default=2.5, ge=0, le=50)
+    sampler: Literal["ddim", "dpmpp2m"] = "ddim"
+    image_format: Literal["jpg", "webp"] = "jpg"
+    quality: int = Field(default=95, ge=1, le=100)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.renderer == "diffusers" and self.model is None:
+            raise ValueError("renderer 'diffusers' needs 'model': a hub id or a local folder")
+        if self.renderer == "collage" and self.family != "collage":
+            raise ValueError("renderer 'collage' has family 'collage'")
+        if self.renderer == "diffusers" and self.family == "collage":
+            raise ValueError("renderer 'diffusers' needs 'family', for example 'sd15'")
+        return self
+
+    @property
+    def size_class(self) -> str:
+        """``s`` up to 256 px drawn, ``m`` to 512, ``l`` to 1024, ``xl`` above."""
+        side = self.render_size or self.size
+        return "s" if side <= 256 else "m" if side <= 512 else "l" if side <= 1024 else "xl"
+
+    @property
+    def capability(self) -> str:
+        """Model family and size class: a worker takes only what it can serve."""
+        return f"{self.family}-{self.size_class}"
+
+
+class _JobBody(Contract):
+    name: Name = "job"
+    concepts: Concepts = Field(default=(), min_length=1, max_length=50_000, exclude_if=lambda value: not value)
+    concept_draw: Literal["uniform", "balanced"] = "uniform"
+    """``uniform``: each caption draws its concept alone (paper); ``balanced``: each run of len(concepts) captions
+    holds every concept once, in keyed random order."""
+    captions: int = Field(ge=1, le=2_000_000_000)
+    """Captions planned; the job makes this many less the slots it lists as empty."""
+    images_per_caption: int = Field(default=4, ge=1, le=64)
+    seed: int = Field(default=0, ge=0, lt=1 << 63)
+    caption: CaptionSettings = CaptionSettings()
+    render: RenderSettings = RenderSettings()
+    lane: Lane = Lane.NORMAL
+    error_budget: float = Field(default=0.05, ge=0, le=1)
+    """Largest share of dead units with which the job still ends ``completed_with_errors`` and not ``failed``."""
+
+
+def _is_none(value: object) -> bool:
+    """Fields that are left out of the JSON when they say nothing: readers of an older version then still read it."""
+    return value is None
+
+
+_WHAT = ("concepts", "concept_set", "mix", "variant", "captions_from")
+_TOLERANCE = 1e-6
+"""By which shares may miss 1."""
+
+
+def _sum_to_one(name: str, shares: dict[Any, float]) -> None:
+    total = math.fsum(shares.values())
+    if abs(total - 1) > _TOLERANCE:
+        cure = ", ".join(f"{key}: {share / total:.6g}" for key, share in shares.items()) if total else "none is above 0"
+        raise ValueError(f"the shares of {name} sum to {total:.6g}, not to 1; in the same proportions: {cure}")
+
+
+class JobRequest(_JobBody):
+    """Body of ``POST /v1/jobs``: exactly one of ``concepts``, ``concept_set``, ``mix``, ``variant``, ``captions_from``.
+
+    A concept may be given as a bare string.
+    """
+
+    concept_set: SetName | None = Field(default=None, exclude_if=_is_none)
+    """A set that ships, by name."""
+    mix: Mix | None = Field(default=None, exclude_if=_is_none)
+    """Several sets at once: ``paper`` (table 11), ``release``, or shares of sets by name."""
+    variant: Variant | None = Field(default=None, exclude_if=_is_none)
+    """A caption set of table 2; ``cc12m`` goes with ``captions_from``."""
+    captions_from: CaptionsFrom | None = Field(default=None, exclude_if=_is_none)
+    templates: dict[Template, Annotated[float, Field(ge=0, le=1)]] | None = Field(default=None, exclude_if=_is_none)
+    """Shares of the prompts ``c``, ``c,bg`` and ``c,rel`` for objects; places and textures use ``c`` (paper 3.4)."""
+    backgrounds: Backgrounds | None = Field(default=None, exclude_if=_is_none)
+    """Settings for ``c,bg`` in place of those that ship: a list for all concepts, or a list by concept."""
+    examples: PoolFile | None = Field(default=None, exclude_if=_is_none)
+    webhook: Webhook | None = Field(default=None, exclude_if=_is_none)
+    """Called when the job ends, and when it stalls; it is kept apart from the spec, and never shown again."""
+    captions_per_unit: int | None = Field(default=None, ge=1, le=1024)
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        named = [name for name in _WHAT if getattr(self, name)]
+        if self.variant is Variant.CC12M:
+            if self.captions_from is None:
+                raise ValueError('variant cc12m are captions of your own: add "captions_from": {"file": NAME}')
+            named.remove("variant")
+        if len(named) != 1:
+            found = f"the body has {' and '.join(named)}" if named else "the body has none of them"
+            raise ValueError(f"say what to caption by exactly one of {', '.join(_WHAT)}; {found}")
+        self._check_templates(named[0])
+        if isinstance(self.mix, dict):
+            _sum_to_one("mix", self.mix)
+        if self.mix is not None and self.concept_draw == "balanced":
+            raise ValueError("concept_draw 'balanced' needs one list or set of concepts; a mix draws by its shares")
+        return self
+
+    def _check_templates(self, named: str) -> None:
+        fixed = named in {"variant", "captions_from"} or isinstance(self.mix, str)
+        if fixed and self.templates is not None:
+            raise ValueError(
+                f"templates: {named} has its own; leave them out, or ask for concepts, a set or own shares"
+            )
+        if self.backgrounds is not None and named not in {"concepts", "concept_set"}:
+            raise ValueError("backgrounds go with concepts or concept_set; leave them out")
+        if self.examples is not None and named == "captions_from":
+            raise ValueError("examples are for prompts, and captions_from needs none; leave them out")
+        if self.templates is None:
+            return
+        strange = [template.value for template in self.templates if not template.is_prompt]
+        if strange:
+            raise ValueError(f"templates: {strange[0]!r} is no prompt; the prompts are 'c', 'c,bg' and 'c,rel'")
+        _sum_to_one("templates", self.templates)
+
+
+class JobSpec(_JobBody):
+    """``jobs/<job>/job.json``: frozen for the life of the job, create-only.
+
+    Its captions come from ``concepts``, or by ``recipe``; those of ``captions_from`` exist already, and the other two
+    then tell what they were drawn from, as far as that is known.
+    """
+
+    schema_version: Literal[1] = 1
+    recipe: RecipeRef | None = Field(default=None, exclude_if=_is_none)
+    captions_from: CaptionFileRef | CaptionJobRef | None = Field(default=None, exclude_if=_is_none)
+    job: JobId
+    owner: Name
+    created_at: Moment
+    captions_per_unit: int = Field(ge=1, le=1024)
+
+    @model_validator(mode="after")
+    def _has_origin(self) -> Self:
+        if self.concepts and self.recipe is not None:
+            raise ValueError("concepts and recipe exclude each other")
+        if not self.concepts and self.recipe is None and self.captions_from is None:
+            raise ValueError("one of concepts, recipe and captions_from must be set")
+        return self
+
+    @property
+    def draw_seed(self) -> int:
+        """The seed that decides concept, template and second field of each caption."""
+        return self.captions_from.seed if isinstance(self.captions_from, CaptionJobRef) else self.seed
+
+    @property
+    def concept_count(self) -> int:
+        """How many concepts the captions are drawn from; 0 for a file, of which nobody knows."""
+        return len(self.concepts) or (self.recipe.concepts if self.recipe is not None else 0)
+
+    @property
+    def origin(self) -> str:
+        """In words: what the captions are drawn from."""
+        if isinstance(self.captions_from, CaptionFileRef):
+            return f"file {self.captions_from.file!r} of {self.captions_from.lines} captions"
+        if isinstance(self.captions_from, CaptionJobRef) and not self.concept_count:
+            return f"captions of job {self.captions_from.job}"
+        if self.recipe is not None:
+            drawn = f"{self.recipe.name} ({self.recipe.concepts} concepts)"
+        else:
+            names = [concept.name for concept in self.concepts[:_TOLD]]
+            more = f" and {len(self.concepts) - _TOLD} more" if len(self.concepts) > _TOLD else ""
+            drawn = f"{len(self.concepts)}: {', '.join(names)}{more}"
+        return f"{drawn}, captions of job {self.captions_from.job}" if self.captions_from is not None else drawn
+
+    @property
+    def units(self) -> int:
+        return -(-self.captions // self.captions_per_unit)
+
+    def unit_range(self, unit: int) -> range:
+        """Caption indices of a unit.
+
+        Raises:
+            ValueError: the job has no such unit.
+        """
+        if not 0 <= unit < self.units:
+            raise ValueError(f"job {self.job} has units 0 to {self.units - 1}, not {unit}")
+        start = unit * self.captions_per_unit
+        return range(start, min(start + self.captions_per_unit, self.captions))

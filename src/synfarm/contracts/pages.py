@@ -1,0 +1,82 @@
+"""Pages and lists that the HTTP APIs answer with; ``next_cursor`` is None at the end of what there is."""
+
+from __future__ import annotations
+
+from pydantic import Field, JsonValue
+
+from synfarm.contracts.base import Contract
+from synfarm.contracts.captions import CaptionRecord
+from synfarm.contracts.commits import Failure
+from synfarm.contracts.jobs import Concept
+from synfarm.contracts.manifests import ManifestLine
+from synfarm.contracts.runs import StepMetrics
+
+__all__ = [
+    "Artifact",
+    "ArtifactList",
+    "CaptionPage",
+    "ConceptSet",
+    "EvalTable",
+    "FailurePage",
+    "MetricsPage",
+    "ShardPage",
+]
+
+
+class CaptionPage(Contract):
+    """``GET /v1/jobs/{id}/captions``."""
+
+    items: tuple[CaptionRecord, ...]
+    next_cursor: int | None = None
+    """Caption index to go on from; None at the end of what is written so far."""
+
+
+class FailurePage(Contract):
+    """``GET /v1/jobs/{id}/failures``."""
+
+    items: tuple[Failure, ...]
+    next_cursor: int | None = None
+    """Unit to go on from."""
+
+
+class ShardPage(Contract):
+    """``GET /v1/jobs/{id}/shards``."""
+
+    items: tuple[ManifestLine, ...]
+    next_cursor: int | None = None
+    """Unit to go on from."""
+
+
+class ConceptSet(Contract):
+    """``GET /v1/concept-sets/{name}``."""
+
+    name: str
+    concepts: tuple[Concept, ...]
+
+
+class MetricsPage(Contract):
+    """``GET /v1/runs/{id}/metrics``."""
+
+    items: tuple[StepMetrics, ...]
+    next_since: int
+    """Pass as ``since`` for what comes after."""
+
+
+class EvalTable(Contract):
+    """``GET /v1/runs/{id}/evals``: records by step, then by name."""
+
+    evals: dict[str, JsonValue]
+
+
+class Artifact(Contract):
+    """One file that a run exports."""
+
+    name: str
+    size: int = Field(ge=0)
+    """Bytes."""
+
+
+class ArtifactList(Contract):
+    """``GET /v1/runs/{id}/artifacts``."""
+
+    items: tuple[Artifact, ...]

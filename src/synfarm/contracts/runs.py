@@ -1,0 +1,138 @@
+"""The training run: what a user asks for, the frozen record, attempts, checkpoints, metrics."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue, StringConstraints
+
+from synfarm.contracts.base import Contract, Moment
+from synfarm.contracts.ids import AttemptId, JobId, Name, RunId, Sha256
+
+__all__ = [
+    "CheckpointCommit",
+    "CheckpointFile",
+    "DatasetRef",
+    "RunAttempt",
+    "RunEnded",
+    "RunRequest",
+    "RunSpec",
+    "RunState",
+    "StepMetrics",
+]
+
+
+class RunState(StrEnum):
+    QUEUED = "queued"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+    @property
+    def is_final(self) -> bool:
+        return self in {RunState.STOPPED, RunState.COMPLETED, RunState.FAILED}
+
+
+class DatasetRef(Contract):
+    """One job's manifest generation, named by hash: what a run trains on never changes."""
+
+    job: JobId
+    generation: int = Field(ge=1)
+    manifest_sha256: Sha256
+
+
+class RunRequest(Contract):
+    """Body of ``POST /v1/runs``."""
+
+    name: Name = "run"
+    preset: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")] = "tiny"
+    jobs: tuple[JobId, ...] = Field(min_length=1, max_length=64)
+    overrides: dict[str, JsonValue] = Field(default_factory=dict)
+    """``{"optim.lr": 0.001}``: dotted names of the preset's fields; unknown ones are refused with near names."""
+    seed: int = Field(default=0, ge=0, lt=1 << 63)
+    ranks: int = Field(default=1, ge=1, le=4096)
+
+
+class RunSpec(Contract):
+    """``runs/<run>/run.json``: frozen, fully resolved, create-only."""
+
+    schema_version: Literal[1] = 1
+    run: RunId
+    owner: Name
+    created_at: Moment
+    name: Name
+    preset: str
+    datasets: tuple[DatasetRef, ...] = Field(min_length=1)
+    seed: int = Field(ge=0, lt=1 << 63)
+    ranks: int = Field(ge=1)
+    config: dict[str, JsonValue]
+
+
+class RunAttempt(Contract):
+    """``runs/<run>/attempts/<n>.json``: fencing token of one start; only the newest attempt may commit."""
+
+    schema_version: Literal[1] = 1
+    run: RunId
+    number: int = Field(ge=0)
+    token: AttemptId
+    started_at: Moment
+    host: str
+    resumed_step: int = Field(default=0, ge=0)
+
+
+class CheckpointFile(Contract):
+    key: str
+    sha256: Sha256
+    size: int = Field(ge=0)
+
+
+class CheckpointCommit(Contract):
+    """``runs/<run>/checkpoints/<step>-<attempt>/commit.json``: written last; the checkpoint exists because it does."""
+
+    schema_version: Literal[1] = 1
+    run: RunId
+    step: int = Field(ge=0)
+    """Optimiser steps taken; also the whole data state: position = step x captions per batch."""
+    attempt: int = Field(ge=0)
+    token: AttemptId
+    world_size: int = Field(ge=1)
+    files: tuple[CheckpointFile, ...] = Field(min_length=1)
+    committed_at: Moment
+
+
+class StepMetrics(Contract):
+    """One line of ``metrics/<attempt>-<n>.jsonl``."""
+
+    step: int = Field(ge=0)
+    at: Moment
+    epoch: float = Field(ge=0)
+    losses: dict[str, float]
+    """Terms and their weighted ``total``."""
+    loss_hex: str
+    """``float.hex`` of the total: what bit-equal means."""
+    batch_sha256: Sha256
+    """Of the step's global batch: caption ids, pixels of global and local crops, masks, dropped branches."""
+    learning_rate: float
+    ema_momentum: float
+    seconds: float = Field(ge=0)
+    data_wait_seconds: float = Field(ge=0)
+    images_per_second: float = Field(ge=0)
+    refilled: int = Field(default=0, ge=0)
+    """Samples replaced so far because of damage at rest."""
+    monitors: dict[str, float] = Field(default_factory=dict)
+
+
+class RunEnded(Contract):
+    """``runs/<run>/ended/ended.json``."""
+
+    schema_version: Literal[1] = 1
+    run: RunId
+    state: RunState
+    reason: str | None = None
+    step: int = Field(ge=0)
+    evals: dict[str, JsonValue] = Field(default_factory=dict)
+    ended_at: Moment

@@ -1,0 +1,36 @@
+"""What a live worker tells of itself."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from synfarm.contracts.base import Contract, Moment
+
+__all__ = ["WorkerInfo", "WorkerList"]
+
+
+class WorkerInfo(Contract):
+    """One live worker."""
+
+    id: str
+    kind: Literal["caption", "render"]
+    capabilities: tuple[str, ...] = ()
+    """Of a render worker: what it serves, for example ``collage-s``."""
+    slots: int = 1
+    """Units that it works on at a time."""
+    model: str | None = None
+    units: tuple[str, ...] = ()
+    """``<job>/<unit>`` of the units in work."""
+    host: str = ""
+    pid: int = 0
+    gpu: str | None = None
+    started_at: Moment
+    progress_age_seconds: float | None = None
+    """Since the last progress of the unit that waits longest; None without work."""
+    draining: bool = False
+
+
+class WorkerList(Contract):
+    """``GET /v1/workers``."""
+
+    items: tuple[WorkerInfo, ...]

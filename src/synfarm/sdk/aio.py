@@ -1,0 +1,274 @@
+"""The asynchronous client: the same jobs and runs for programs that do other things meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Self, TypeVar
+
+import httpx
+from httpx_sse import aconnect_sse
+from pydantic import JsonValue
+
+from synfarm.contracts.caption_reports import CaptionReport
+from synfarm.contracts.events import Event
+from synfarm.contracts.jobs import JobRequest, JobSpec
+from synfarm.contracts.pages import ArtifactList, CaptionPage, ConceptSet, FailurePage, MetricsPage, ShardPage
+from synfarm.contracts.runs import RunRequest, RunSpec
+from synfarm.contracts.tries import TryAnswer, TryRequest
+from synfarm.contracts.views import JobPage, JobPlan, JobView, RunPage, RunView, SampleGroup, SamplePage
+from synfarm.contracts.workers import WorkerList
+from synfarm.sdk import calls
+from synfarm.sdk.calls import Call
+from synfarm.sdk.config import ClientConfig
+from synfarm.sdk.errors import ApiUnreachable, raise_for_problem
+from synfarm.sdk.following import Follower
+from synfarm.sdk.retries import may_repeat, seconds_asked
+
+__all__ = ["AsyncClient"]
+
+T = TypeVar("T")
+
+
+class _Connection:
+    def __init__(self, base_url: str, config: ClientConfig, transport: httpx.AsyncBaseTransport | None) -> None:
+        self._config = config
+        self.http = httpx.AsyncClient(
+            base_url=base_url, headers=config.headers(), timeout=config.timeout, transport=transport
+        )
+
+    async def send(self, call: Call[T]) -> T:
+        headers = {**call.headers, **({"Content-Type": "application/json"} if call.body is not None else {})}
+        for attempt in range(self._config.tries):
+            last = attempt + 1 == self._config.tries
+            try:
+                response = await self.http.request(
+                    call.method, call.path, params=call.params, content=call.body, headers=headers
+                )
+            except httpx.TransportError as error:
+                if last:
+                    raise ApiUnreachable(f"{call.method} {self.http.base_url}{call.path}: {error!r}") from error
+                await asyncio.sleep(self._config.delay(attempt))
+                continue
+            if not last and may_repeat(response.status_code):
+                await asyncio.sleep(seconds_asked(response) or self._config.delay(attempt))
+                continue
+            raise_for_problem(response)
+            return call.read(response.content)
+        raise AssertionError("tries is at least 1")
+
+    async def follow(self, path: str, last_id: str | None) -> AsyncIterator[Event]:
+        follower, failures = Follower(last_id), 0
+        while True:
+            try:
+                timeout = follower.timeout(self._config.timeout)
+                async with aconnect_sse(self.http, "GET", path, headers=follower.headers(), timeout=timeout) as source:
+                    if source.response.status_code >= 400:
+                        await source.response.aread()
+                        raise_for_problem(source.response)
+                    async for message in source.aiter_sse():
+                        event = follower.take(message)
+                        if event is not None:
+                            failures = 0
+                            yield event
+                        if follower.ended:
+                            return
+            except httpx.TransportError as error:
+                failures += 1
+                if failures >= self._config.tries:
+                    raise ApiUnreachable(f"GET {self.http.base_url}{path}: {error!r}") from error
+            await asyncio.sleep(self._config.delay(failures))
+
+
+class Jobs:
+    """``client.jobs``."""
+
+    def __init__(self, connection: _Connection) -> None:
+        self._connection = connection
+
+    async def submit(self, request: JobRequest, *, idempotency_key: str | None = None) -> JobView:
+        """Start a job. The same key and body give the same job, however often they are sent.
+
+        Raises:
+            Refused: the request is not valid; the error names the field and the cure.
+        """
+        return await self._connection.send(calls.submit_job(request, idempotency_key))
+
+    async def plan(self, request: JobRequest) -> JobPlan:
+        """What the job would be, without starting it."""
+        return await self._connection.send(calls.plan_job(request))
+
+    async def get(self, job: str) -> JobView:
+        return await self._connection.send(calls.get_job(job))
+
+    async def spec(self, job: str) -> JobSpec:
+        """The frozen spec."""
+        return await self._connection.send(calls.get_job_spec(job))
+
+    async def list(self, *, cursor: str | None = None, limit: int | None = None) -> JobPage:
+        return await self._connection.send(calls.list_jobs(cursor, limit))
+
+    async def cancel(self, job: str) -> JobView:
+        return await self._connection.send(calls.cancel_job(job))
+
+    async def pause(self, job: str) -> JobView:
+        return await self._connection.send(calls.pause_job(job))
+
+    async def resume(self, job: str) -> JobView:
+        return await self._connection.send(calls.resume_job(job))
+
+    async def captions(self, job: str, *, cursor: int | None = None, limit: int | None = None) -> CaptionPage:
+        """Captions written so far, kept and empty, in order of index."""
+        return await self._connection.send(calls.captions_of_job(job, cursor, limit))
+
+    async def failures(self, job: str, *, cursor: int | None = None, limit: int | None = None) -> FailurePage:
+        """Units that were given up, and why."""
+        return await self._connection.send(calls.failures_of_job(job, cursor, limit))
+
+    async def shards(self, job: str, *, cursor: int | None = None, limit: int | None = None) -> ShardPage:
+        """Units that are committed, with the tars that hold them."""
+        return await self._connection.send(calls.shards_of_job(job, cursor, limit))
+
+    async def report(self, job: str) -> CaptionReport:
+        """What the captions are like: exact totals, and a sample whose size is told."""
+        return await self._connection.send(calls.report_of_job(job))
+
+    async def samples(
+        self,
+        job: str,
+        *,
+        concept: str | None = None,
+        per_concept: int | None = None,
+        cursor: int | None = None,
+        limit: int | None = None,
+    ) -> SamplePage:
+        """Groups spread over the job; a page may be short, even empty, and still have a ``next_cursor``."""
+        return await self._connection.send(calls.samples_of_job(job, concept, per_concept, cursor, limit))
+
+    async def sample(self, job: str, caption_id: str) -> SampleGroup:
+        """One caption with its provenance.
+
+        Raises:
+            NotFound: no such caption, not drawn yet, or an empty slot; ``code`` tells which.
+        """
+        return await self._connection.send(calls.sample_of_job(job, caption_id))
+
+    async def image(self, job: str, caption_id: str, k: int) -> bytes:
+        """The file of image ``k`` of a caption, in the format that its ``meta`` names.
+
+        Raises:
+            NotFound: as for :meth:`sample`.
+        """
+        return await self._connection.send(calls.image_of_job(job, caption_id, k))
+
+    def events(self, job: str, *, last_event_id: str | None = None) -> AsyncIterator[Event]:
+        """Events until the job has ended; a lost connection goes on after the last event seen."""
+        return self._connection.follow(calls.events_of_job(job), last_event_id)
+
+    async def wait(self, job: str, *, poll: float = 1.0) -> JobView:
+        """Wait until the job has ended."""
+        while not (view := await self.get(job)).state.is_final:  # noqa: ASYNC110 - the event is on another machine
+            await asyncio.sleep(poll)
+        return view
+
+
+class Runs:
+    """``client.runs``."""
+
+    def __init__(self, connection: _Connection) -> None:
+        self._connection = connection
+
+    async def start(self, request: RunRequest, *, idempotency_key: str | None = None) -> RunView:
+        """Start a training run. The same key and body give the same run, however often they are sent.
+
+        Raises:
+            Refused: the request is not valid; the error names the field and the cure.
+        """
+        return await self._connection.send(calls.start_run(request, idempotency_key))
+
+    async def get(self, run: str) -> RunView:
+        return await self._connection.send(calls.get_run(run))
+
+    async def spec(self, run: str) -> RunSpec:
+        """The frozen, fully resolved configuration."""
+        return await self._connection.send(calls.get_run_spec(run))
+
+    async def list(self, *, cursor: str | None = None, limit: int | None = None) -> RunPage:
+        return await self._connection.send(calls.list_runs(cursor, limit))
+
+    async def stop(self, run: str) -> RunView:
+        return await self._connection.send(calls.stop_run(run))
+
+    async def resume(self, run: str) -> RunView:
+        """Go on from the last checkpoint of a stopped or failed run."""
+        return await self._connection.send(calls.resume_run(run))
+
+    async def metrics(self, run: str, since: int = 0, *, limit: int | None = None) -> MetricsPage:
+        """Steps after ``since``, one line a step; ``next_since`` goes on."""
+        return await self._connection.send(calls.metrics_of_run(run, since, limit))
+
+    async def evals(self, run: str) -> dict[str, JsonValue]:
+        """Evaluation records by step (as text), then by name."""
+        return await self._connection.send(calls.evals_of_run(run))
+
+    async def artifacts(self, run: str) -> ArtifactList:
+        """What the run exports once it is complete."""
+        return await self._connection.send(calls.artifacts_of_run(run))
+
+    async def artifact(self, run: str, name: str) -> bytes:
+        """One exported file, whole in memory.
+
+        Raises:
+            NotFound: the run has no such artefact, or not yet.
+        """
+        return await self._connection.send(calls.artifact_of_run(run, name))
+
+    def events(self, run: str, *, last_event_id: str | None = None) -> AsyncIterator[Event]:
+        """Events until the run has ended; a lost connection goes on after the last event seen."""
+        return self._connection.follow(calls.events_of_run(run), last_event_id)
+
+    async def wait(self, run: str, *, poll: float = 1.0) -> RunView:
+        """Wait until the run has ended."""
+        while not (view := await self.get(run)).state.is_final:  # noqa: ASYNC110 - the event is on another machine
+            await asyncio.sleep(poll)
+        return view
+
+
+class AsyncClient:
+    """Both APIs; an async context manager that closes its connections."""
+
+    def __init__(
+        self, config: ClientConfig | None = None, *, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        config = config or ClientConfig.from_environment()
+        self._farm = _Connection(config.api_url, config, transport)
+        self._trainer = _Connection(config.trainer_url, config, transport)
+        self.jobs = Jobs(self._farm)
+        self.runs = Runs(self._trainer)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        await self.close()
+
+    async def workers(self) -> WorkerList:
+        """Live workers; what they work on is shown to admins only."""
+        return await self._farm.send(calls.workers())
+
+    async def concept_sets(self) -> list[str]:
+        """Names of the concept sets that ship."""
+        return await self._farm.send(calls.concept_sets())
+
+    async def concept_set(self, name: str) -> ConceptSet:
+        """One set; ``collage`` is what the collage renderer can draw."""
+        return await self._farm.send(calls.concept_set(name))
+
+    async def try_captions(self, request: TryRequest) -> TryAnswer:
+        """Ask the LLM for a few captions of which nothing is kept, and see what the gate says of them."""
+        return await self._farm.send(calls.try_captions(request))
+
+    async def close(self) -> None:
+        await self._farm.http.aclose()
+        await self._trainer.http.aclose()

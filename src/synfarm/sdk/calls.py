@@ -1,0 +1,237 @@
+"""Every request of both APIs as data: what to send and how to read the answer, for the two clients alike."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+from urllib.parse import quote
+
+from pydantic import JsonValue, TypeAdapter
+
+from synfarm.contracts import layout
+from synfarm.contracts.base import Contract
+from synfarm.contracts.caption_reports import CaptionReport
+from synfarm.contracts.ids import caption_id, check_ulid, parse_caption_id
+from synfarm.contracts.jobs import JobRequest, JobSpec
+from synfarm.contracts.pages import (
+    ArtifactList,
+    CaptionPage,
+    ConceptSet,
+    EvalTable,
+    FailurePage,
+    MetricsPage,
+    ShardPage,
+)
+from synfarm.contracts.runs import RunRequest, RunSpec
+from synfarm.contracts.tries import TryAnswer, TryRequest
+from synfarm.contracts.views import JobPage, JobPlan, JobView, RunPage, RunView, SampleGroup, SamplePage
+from synfarm.contracts.workers import WorkerList
+
+__all__ = [
+    "Call",
+    "artifact_of_run",
+    "artifacts_of_run",
+    "cancel_job",
+    "captions_of_job",
+    "concept_set",
+    "concept_sets",
+    "evals_of_run",
+    "events_of_job",
+    "events_of_run",
+    "failures_of_job",
+    "get_job",
+    "get_job_spec",
+    "get_run",
+    "get_run_spec",
+    "image_of_job",
+    "list_jobs",
+    "list_runs",
+    "metrics_of_run",
+    "pause_job",
+    "plan_job",
+    "report_of_job",
+    "resume_job",
+    "resume_run",
+    "sample_of_job",
+    "samples_of_job",
+    "shards_of_job",
+    "start_run",
+    "stop_run",
+    "submit_job",
+    "try_captions",
+    "workers",
+]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One request. Sending any of them twice does the same as once, so a lost answer may be asked for again."""
+
+    method: str
+    path: str
+    read: Callable[[bytes], T]
+    params: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+_NAMES = TypeAdapter(list[str])
+
+
+def _query(**values: str | int | None) -> dict[str, str]:
+    """Parameters that were given; the server's defaults hold for the others."""
+    return {name: str(value) for name, value in values.items() if value is not None}
+
+
+def _body(request: Contract) -> bytes:
+    """Only what the user set: the server's own defaults hold for the rest."""
+    return request.model_dump_json(exclude_unset=True).encode()
+
+
+def _once(key: str | None) -> dict[str, str]:
+    """Always a key, the user's or one of chance: a retry after a lost answer then never makes a second job or run."""
+    return {"Idempotency-Key": key or uuid.uuid4().hex}
+
+
+def submit_job(request: JobRequest, key: str | None) -> Call[JobView]:
+    return Call("POST", "/v1/jobs", JobView.from_bytes, body=_body(request), headers=_once(key))
+
+
+def plan_job(request: JobRequest) -> Call[JobPlan]:
+    return Call("POST", "/v1/jobs", JobPlan.from_bytes, params={"dry_run": "true"}, body=_body(request))
+
+
+def get_job(job: str) -> Call[JobView]:
+    return Call("GET", f"/v1/jobs/{check_ulid(job)}", JobView.from_bytes)
+
+
+def list_jobs(cursor: str | None = None, limit: int | None = None) -> Call[JobPage]:
+    return Call("GET", "/v1/jobs", JobPage.from_bytes, params=_query(cursor=cursor, limit=limit))
+
+
+def cancel_job(job: str) -> Call[JobView]:
+    return Call("POST", f"/v1/jobs/{check_ulid(job)}/cancel", JobView.from_bytes)
+
+
+def get_job_spec(job: str) -> Call[JobSpec]:
+    return Call("GET", f"/v1/jobs/{check_ulid(job)}/spec", JobSpec.from_bytes)
+
+
+def pause_job(job: str) -> Call[JobView]:
+    return Call("POST", f"/v1/jobs/{check_ulid(job)}/pause", JobView.from_bytes)
+
+
+def resume_job(job: str) -> Call[JobView]:
+    return Call("POST", f"/v1/jobs/{check_ulid(job)}/resume", JobView.from_bytes)
+
+
+def captions_of_job(job: str, cursor: int | None, limit: int | None) -> Call[CaptionPage]:
+    params = _query(cursor=cursor, limit=limit)
+    return Call("GET", f"/v1/jobs/{check_ulid(job)}/captions", CaptionPage.from_bytes, params=params)
+
+
+def failures_of_job(job: str, cursor: int | None, limit: int | None) -> Call[FailurePage]:
+    params = _query(cursor=cursor, limit=limit)
+    return Call("GET", f"/v1/jobs/{check_ulid(job)}/failures", FailurePage.from_bytes, params=params)
+
+
+def shards_of_job(job: str, cursor: int | None, limit: int | None) -> Call[ShardPage]:
+    params = _query(cursor=cursor, limit=limit)
+    return Call("GET", f"/v1/jobs/{check_ulid(job)}/shards", ShardPage.from_bytes, params=params)
+
+
+def report_of_job(job: str) -> Call[CaptionReport]:
+    return Call("GET", f"/v1/jobs/{check_ulid(job)}/report", CaptionReport.from_bytes)
+
+
+def samples_of_job(
+    job: str, concept: str | None, per_concept: int | None, cursor: int | None, limit: int | None
+) -> Call[SamplePage]:
+    params = _query(concept=concept, per_concept=per_concept, cursor=cursor, limit=limit)
+    return Call("GET", f"/v1/jobs/{check_ulid(job)}/samples", SamplePage.from_bytes, params=params)
+
+
+def _caption(caption: str) -> str:
+    return caption_id(*parse_caption_id(caption))
+
+
+def sample_of_job(job: str, caption: str) -> Call[SampleGroup]:
+    return Call("GET", f"/v1/jobs/{check_ulid(job)}/samples/{_caption(caption)}", SampleGroup.from_bytes)
+
+
+def image_of_job(job: str, caption: str, k: int) -> Call[bytes]:
+    return Call("GET", f"/v1/jobs/{check_ulid(job)}/images/{_caption(caption)}/{int(k)}", bytes)
+
+
+def workers() -> Call[WorkerList]:
+    return Call("GET", "/v1/workers", WorkerList.from_bytes)
+
+
+def concept_sets() -> Call[list[str]]:
+    return Call("GET", "/v1/concept-sets", _NAMES.validate_json)
+
+
+def concept_set(name: str) -> Call[ConceptSet]:
+    return Call("GET", f"/v1/concept-sets/{quote(name, safe='')}", ConceptSet.from_bytes)
+
+
+def try_captions(request: TryRequest) -> Call[TryAnswer]:
+    return Call("POST", "/v1/captions", TryAnswer.from_bytes, body=_body(request))
+
+
+def start_run(request: RunRequest, key: str | None) -> Call[RunView]:
+    return Call("POST", "/v1/runs", RunView.from_bytes, body=_body(request), headers=_once(key))
+
+
+def get_run(run: str) -> Call[RunView]:
+    return Call("GET", f"/v1/runs/{check_ulid(run)}", RunView.from_bytes)
+
+
+def list_runs(cursor: str | None = None, limit: int | None = None) -> Call[RunPage]:
+    return Call("GET", "/v1/runs", RunPage.from_bytes, params=_query(cursor=cursor, limit=limit))
+
+
+def stop_run(run: str) -> Call[RunView]:
+    return Call("POST", f"/v1/runs/{check_ulid(run)}/stop", RunView.from_bytes)
+
+
+def get_run_spec(run: str) -> Call[RunSpec]:
+    return Call("GET", f"/v1/runs/{check_ulid(run)}/spec", RunSpec.from_bytes)
+
+
+def resume_run(run: str) -> Call[RunView]:
+    return Call("POST", f"/v1/runs/{check_ulid(run)}/resume", RunView.from_bytes)
+
+
+def metrics_of_run(run: str, since: int, limit: int | None) -> Call[MetricsPage]:
+    params = _query(since=since, limit=limit)
+    return Call("GET", f"/v1/runs/{check_ulid(run)}/metrics", MetricsPage.from_bytes, params=params)
+
+
+def _evals(data: bytes) -> dict[str, JsonValue]:
+    return EvalTable.from_bytes(data).evals
+
+
+def evals_of_run(run: str) -> Call[dict[str, JsonValue]]:
+    return Call("GET", f"/v1/runs/{check_ulid(run)}/evals", _evals)
+
+
+def artifacts_of_run(run: str) -> Call[ArtifactList]:
+    return Call("GET", f"/v1/runs/{check_ulid(run)}/artifacts", ArtifactList.from_bytes)
+
+
+def artifact_of_run(run: str, name: str) -> Call[bytes]:
+    layout.export_file(run, name)  # raises what a name is that no artefact has
+    return Call("GET", f"/v1/runs/{check_ulid(run)}/artifacts/{name}", bytes)
+
+
+def events_of_job(job: str) -> str:
+    return f"/v1/jobs/{check_ulid(job)}/events"
+
+
+def events_of_run(run: str) -> str:
+    return f"/v1/runs/{check_ulid(run)}/events"

@@ -1,0 +1,66 @@
+"""Settings that several processes share, read from the environment once by each composition root."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+__all__ = ["AuthSettings", "ProcessSettings", "RedisSettings", "StoreSettings"]
+
+
+class StoreSettings(BaseSettings):
+    """``SYNFARM_STORE_*``: the S3 server, bucket and root prefix."""
+
+    model_config = SettingsConfigDict(env_prefix="SYNFARM_STORE_", frozen=True)
+
+    endpoint: str = "127.0.0.1:9000"
+    """host:port, without scheme."""
+    access_key: SecretStr = SecretStr("minioadmin")
+    secret_key: SecretStr = SecretStr("minioadmin")
+    secure: bool = False
+    region: str = "us-east-1"
+    bucket: str = "synfarm"
+    prefix: str = ""
+    """Root prefix of every key, so that tests and tenants share a server; '' or 'a/b'."""
+    pool_size: int = Field(default=32, ge=1)
+    connect_timeout: float = Field(default=5.0, gt=0)
+    read_timeout: float = Field(default=30.0, gt=0)
+    retries: int = Field(default=5, ge=0)
+    allow_unproven: bool = False
+    """Accept a store that fails the start-up probe (safe only with one worker a queue)."""
+
+
+class RedisSettings(BaseSettings):
+    """``SYNFARM_REDIS_*``: broker, leases, live counters."""
+
+    model_config = SettingsConfigDict(env_prefix="SYNFARM_REDIS_", frozen=True)
+
+    url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    namespace: str = Field(default="synfarm", pattern=r"^[a-z0-9-]{1,40}$")
+    """First part of every key and queue name, so that two farms may share a server."""
+
+
+class AuthSettings(BaseSettings):
+    """``SYNFARM_AUTH*``: who may use the HTTP APIs."""
+
+    model_config = SettingsConfigDict(env_prefix="SYNFARM_", frozen=True)
+
+    auth: Literal["keys", "off"] = "keys"
+    auth_keys_file: Path | None = None
+    """JSON list of {sha256, owner, role, limits}; written by `synfarm.auth.new_key`."""
+    auth_hosts: tuple[str, ...] = ()
+    """A JSON list: names with a dot by which a server without keys may be asked (see `synfarm.host_check`)."""
+
+
+class ProcessSettings(BaseSettings):
+    """What every process takes: logging, fault hooks."""
+
+    model_config = SettingsConfigDict(env_prefix="SYNFARM_", frozen=True)
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["console", "json"] = "json"
+    faults: str = ""
+    """Fault hooks for tests, see :mod:`synfarm.faults`."""

@@ -1,0 +1,79 @@
+"""`synfarm runs` against the real trainer service."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from synfarm.contracts.views import RunPage, RunView
+
+pytestmark = pytest.mark.integration
+
+KNN = ("10.0 % ± 1.0 (untrained", "20.0 % ± 1.0 (after step 20)", "raw pixels 25.0 % ± 2.0")
+JOB, DONE, FAILED, NOBODYS = ("01k" + "0" * 22 + digit for digit in "1349")
+
+
+def test_reading_commands_give_one_contract_as_json(farm: Any) -> None:
+    for command, kind in (
+        (("list",), RunPage),
+        (("show", DONE), RunView),
+        (("watch", DONE), RunView),
+    ):
+        done = farm.run("runs", *command, "--json")
+        assert done.exit_code == 0, done.stderr
+        assert done.stdout.count("\n") == 1
+        kind.from_bytes(done.stdout)
+
+
+def test_list_and_show_for_people(farm: Any) -> None:
+    assert DONE in farm.run("runs", "list").stdout
+    shown = farm.run("runs", "show", FAILED)
+    for part in ("failed", "loss is not finite at step 7", "20 of 20", f"job {JOB} generation 1", "at steps 0, 20"):
+        assert part in shown.stdout
+
+
+def test_show_tells_what_was_learnt_and_what_to_do_next(farm: Any) -> None:
+    shown = farm.run("runs", "show", DONE)
+    for part in KNN:
+        assert part in shown.stdout
+    assert f"Next: synfarm report {JOB} --run {DONE} -o report.html" in shown.stderr
+
+
+def test_watch_ends_as_the_run_did(farm: Any) -> None:
+    good = farm.run("runs", "watch", DONE)
+    assert good.exit_code == 0
+    assert good.stdout.startswith(f"run {DONE} completed: 20 steps")
+    for part in KNN:
+        assert part in good.stdout
+    assert f"Next: synfarm report {JOB} --run {DONE} -o report.html" in good.stderr
+    bad = farm.run("runs", "watch", FAILED)
+    assert bad.exit_code == 1
+    assert bad.stderr.endswith(f"synfarm: run {FAILED} ended failed: loss is not finite at step 7.\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        ((JOB,), 2, "one batch takes 32.*--set data.captions_per_batch=8"),
+        ((JOB, "--set", "optim.lrr=1"), 2, "did you mean optim.lr"),
+        ((JOB, "--set", "optim.lr"), 2, "write NAME=VALUE"),
+        ((JOB, "--preset", "huge"), 2, "preset"),
+        ((JOB, "--name", "a/b"), 2, "--name: "),
+        ((NOBODYS,), 4, "There is no job"),
+        (("dog",), 2, "'dog' is no job id"),
+        ((JOB, "--ranks", "0"), 2, "--ranks"),
+    ],
+)
+def test_refusals_of_a_start(farm: Any, arguments: tuple[str, ...], code: int, says: str) -> None:
+    done = farm.run("runs", "start", *arguments)
+    assert done.exit_code == code, done.stderr
+    assert re.search(says, done.stderr), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_unknown_runs(farm: Any) -> None:
+    for command in ("show", "watch", "stop"):
+        assert farm.run("runs", command, NOBODYS).exit_code == 4
+    assert farm.run("runs", "stop", DONE).exit_code == 0, "stopping what has ended changes nothing"

@@ -1,0 +1,61 @@
+"""Real servers for all tests that want them: one Redis and one S3 server a session, fresh names a test."""
+
+from __future__ import annotations
+
+import signal
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from synfarm.local.servers import LocalRedis, LocalS3
+from synfarm.settings import StoreSettings
+from synfarm.storage.protocol import ObjectStore
+
+
+def pytest_configure() -> None:
+    # A shell starts its background jobs with Ctrl-C ignored, and children inherit that: tests that press it would wait
+    # in vain.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRedis]:
+    """A running Redis, shared by the session: do not kill it (start your own `LocalRedis` for that)."""
+    running = LocalRedis.start(tmp_path_factory.mktemp("redis"))
+    yield running
+    running.server.kill()
+
+
+@pytest.fixture
+def redis_url(redis_server: LocalRedis) -> str:
+    """URL of an empty database."""
+    import redis
+
+    url = redis_server.url(database=0)
+    with redis.Redis.from_url(url) as client:
+        client.flushall()
+    return url
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalS3]:
+    """A running S3 server, shared by the session: do not kill it (start your own `LocalS3` for that)."""
+    running = LocalS3.start(tmp_path_factory.mktemp("s3"))
+    yield running
+    running.server.kill()
+
+
+@pytest.fixture
+def store_settings(s3_server: LocalS3) -> StoreSettings:
+    """The shared S3 server below a root prefix that no other test has."""
+    return s3_server.settings(f"test/{uuid.uuid4().hex}")
+
+
+@pytest.fixture
+def store(store_settings: StoreSettings) -> ObjectStore:
+    """A real, empty store."""
+    from synfarm.storage.minio_store import open_store
+
+    return open_store(store_settings)
