@@ -1,0 +1,1 @@
+"""The HTTP side: Text Generation Inference's API, and OpenAI's completions."""

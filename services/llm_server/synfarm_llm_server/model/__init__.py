@@ -1,0 +1,1 @@
+"""Where the weights come from, and the forward pass over them."""
