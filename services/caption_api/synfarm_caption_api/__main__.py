@@ -1,0 +1,38 @@
+"""``python -m synfarm_caption_api``: the caption API under uvicorn."""
+
+from __future__ import annotations
+
+import sys
+
+import uvicorn
+
+from synfarm.settings import ProcessSettings, StoreSettings
+from synfarm.storage.opening import open_proven, tell_unusable
+from synfarm.storage.protocol import StoreError
+from synfarm.telemetry import configure_logging, get_logger
+from synfarm_caption_api.app import BindRefused, create_app
+from synfarm_caption_api.settings import ApiSettings
+
+__all__ = ["main"]
+
+
+def main() -> int:
+    """Serve until SIGTERM; the exit code."""
+    process, settings = ProcessSettings(), ApiSettings()
+    configure_logging(process.log_level, process.log_format, process="caption-api")
+    try:
+        app = create_app(settings, open_proven(StoreSettings()))
+    except StoreError as error:
+        return tell_unusable(error)
+    except BindRefused as error:
+        get_logger(__name__).error("bind_refused", reason=str(error))
+        return 2
+    # Open event streams would hold a stopping server for ever.
+    uvicorn.run(
+        app, host=settings.host, port=settings.port, log_config=None, access_log=False, timeout_graceful_shutdown=5
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The HTTP API of jobs and captions: one file a resource, and what they share."""

@@ -1,0 +1,294 @@
+"""One pass of the feeder over all active jobs: O(window), whatever the size of the jobs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+from redis import Redis
+
+from synfarm.contracts import layout
+from synfarm.contracts.events import EventType
+from synfarm.contracts.jobs import JobState
+from synfarm.contracts.renders import Stage
+from synfarm.queue.board import Board, JobCounters
+from synfarm.queue.clock import Clock
+from synfarm.queue.dispatch import Dispatcher
+from synfarm.queue.events import EventLog
+from synfarm.queue.flags import FlagBook, JobFlags
+from synfarm.queue.keys import Keys
+from synfarm.queue.presence import WorkerInfo, live_workers
+from synfarm.queue.rates import RateBook
+from synfarm.queue.specs import read_spec
+from synfarm.storage.protocol import ObjectMissing, ObjectStore, StoreDamaged
+from synfarm.telemetry import get_logger
+from synfarm_caption_api.feeder.active_job import ActiveJob
+from synfarm_caption_api.feeder.announce import Announcer
+from synfarm_caption_api.feeder.leader import LeaderLock
+from synfarm_caption_api.feeder.ledger import Ledger
+from synfarm_caption_api.feeder.notices import tell_stall
+from synfarm_caption_api.feeder.purge import Purge, is_deleted
+from synfarm_caption_api.feeder.reopening import reopen
+from synfarm_caption_api.feeder.repair import QueueWatch, queues_of
+from synfarm_caption_api.feeder.settings import FeederSettings
+from synfarm_caption_api.feeder.window import Claimant, share, window_size
+
+__all__ = ["Feeder"]
+
+_log = get_logger(__name__)
+_EVENTS_OF_THE_DELETED_SECONDS = 600
+
+
+@dataclass(slots=True)
+class _Entry:
+    job: ActiveJob
+    announce: Announcer
+    flags: JobFlags
+    since: float
+    unreadable: str | None = None
+    purge: Purge | None = None
+    stalled_since: float | None = None
+
+    @property
+    def runs(self) -> bool:
+        """Whether its units may be sent."""
+        flags = self.flags
+        return not (flags.paused or flags.cancelled or flags.deleted) and self.unreadable is None
+
+
+class Feeder:
+    """Works while it holds the lock. Not thread-safe: one loop calls :meth:`run_pass`."""
+
+    def __init__(
+        self,
+        *,
+        store: ObjectStore,
+        redis: Redis,
+        keys: Keys,
+        clock: Clock,
+        board: Board,
+        flags: FlagBook,
+        dispatch: Dispatcher,
+        events: EventLog,
+        readers: Executor,
+        settings: FeederSettings,
+    ) -> None:
+        self._store, self._redis, self._keys, self._clock = store, redis, keys, clock
+        self._board, self._flags, self._dispatch, self._events = board, flags, dispatch, events
+        self._readers, self._settings = readers, settings
+        self._rates = RateBook(redis, keys)
+        self._lock = LeaderLock(redis, keys, settings.lock_seconds)
+        self._watch = QueueWatch(settings.claim_gap_seconds, settings.settle_seconds)
+        self._jobs: dict[str, _Entry] = {}
+        self._epoch: str | None = None
+        self._beat: int | None = None
+
+    def run_pass(self) -> bool:
+        """One pass; False if another replica leads.
+
+        Raises:
+            redis.exceptions.RedisError, kombu.exceptions.OperationalError, StoreError: something is away; the next
+                pass begins where this one ended.
+        """
+        if not self._lock.hold():
+            self._jobs.clear()
+            self._epoch = self._beat = None
+            self._watch.reset()
+            return False
+        epoch, forget = self._memory()
+        now = self._clock.now()
+        self._find_jobs(now)
+        for name, entry in list(self._jobs.items()):
+            if not self._lock.hold():
+                return False
+            self._settle(name, entry, epoch, now, forget=forget)
+        self._observe_queues(now)
+        self._epoch = epoch
+        runnable = [entry for entry in self._jobs.values() if entry.runs]
+        workers = live_workers(self._redis, self._keys)
+        for entry in runnable:
+            entry.job.read_frontier()
+            entry.job.repair(self._watch, now)
+            self._tell_missing_workers(entry, workers, now)
+        self._fill(runnable, workers, now)
+        made: dict[str, float] = defaultdict(float)
+        for name, entry in self._jobs.items():
+            counters = self._board.counters(name)
+            entry.announce.tell(now, entry.flags, counters)
+            self._tell_stall(entry, counters, now)
+            if entry.runs and not counters.stalled:
+                made[entry.job.spec.render.capability] += counters.images_per_second or 0.0
+        for capability, images_per_second in made.items():
+            if images_per_second > 0:
+                self._rates.note_throughput(capability, images_per_second)
+        return True
+
+    def resign(self) -> None:
+        """Give the lock up at a clean stop."""
+        self._lock.release()
+
+    def _settle(self, name: str, entry: _Entry, epoch: str, now: float, *, forget: bool) -> None:
+        """One job's look at the store. An object that cannot be read holds up its own job and no other."""
+        known = self._epoch is not None and entry.since < now
+        try:
+            entry.flags = self._flags.get(name)
+            if entry.flags.deleted:
+                self._purge(name, entry, now)
+                return
+            entry.purge = None
+            fresh = entry.job.settle(epoch, now, known=known, forget=forget)
+            entry.announce.finished([unit.line.unit for unit in fresh])
+            capability = entry.job.spec.render.capability
+            self._rates.note(capability, [unit.timing for unit in fresh if unit.timing is not None])
+            self._close_if_done(name, entry, now)
+            entry.unreadable = None
+        except (ValidationError, StoreDamaged, ObjectMissing) as error:
+            entry.unreadable = f"an object of the job cannot be read: {error}"
+            _log.error("job_held_up", job=name, error=str(error))
+            self._board.set_held_up(name, entry.unreadable)
+
+    def _memory(self) -> tuple[str, bool]:
+        """Redis' epoch, and whether all sends are void (its memory was lost, not only set back)."""
+        epoch, beat = self._board.ensure_epoch(), self._board.beat()
+        before, self._beat = self._beat, beat
+        if self._epoch is not None and epoch != self._epoch:
+            _log.warning("redis_memory_lost", epoch=epoch)
+            self._watch.reset()
+            return epoch, True
+        if before is not None and beat <= before:
+            epoch = self._board.renew_epoch()
+            _log.warning("redis_memory_set_back", epoch=epoch)
+            self._watch.reset()
+            return epoch, False
+        # Of a job that another leader set up in an epoch that is gone, the sends are void too.
+        return epoch, self._epoch is None
+
+    def _find_jobs(self, now: float) -> None:
+        listed = set()
+        for info in self._store.list(layout.active_prefix()):
+            try:
+                name = layout.parse_active(info.key)
+            except ValueError:
+                _log.warning("not_an_active_job", key=info.key)
+                continue
+            listed.add(name)
+            if name not in self._jobs:
+                entry = self._open(name, now)
+                if entry is not None:
+                    self._jobs[name] = entry
+        for name in self._jobs.keys() - listed:
+            del self._jobs[name]
+
+    def _open(self, name: str, now: float) -> _Entry | None:
+        rules = self._settings
+        try:
+            if not reopen(self._store, self._board, name, letters=rules.deletes_per_pass):
+                return None
+            spec = read_spec(self._store, name)
+            ledger = Ledger(
+                self._store,
+                spec,
+                self._readers,
+                span=rules.span,
+                part_units=rules.part_units,
+                reads=rules.reads_per_pass,
+            )
+        except ObjectMissing:
+            if is_deleted(self._store, name):
+                self._store.delete(layout.active(name))  # its purge was killed right before this
+            return None  # else half-made: the client's replay of the same request completes it
+        except ValidationError as error:
+            _log.error("job_unreadable", job=name, error=str(error))
+            return None
+        job = ActiveJob(spec, self._store, self._board, self._dispatch, ledger, rules)
+        announce = Announcer(spec, self._board, self._events, least_seconds=rules.pass_seconds)
+        return _Entry(job, announce, JobFlags(), now)
+
+    def _close_if_done(self, name: str, entry: _Entry, now: float) -> None:
+        ledger = entry.job.ledger
+        if not ledger.complete:
+            # From the next listing on nothing is waited for; a long job takes several to be walked to its end.
+            ledger.closing = ledger.closing or (entry.flags.cancelled and entry.job.drained(now))
+            return
+        ended = entry.job.close()
+        if ended is not None:
+            entry.announce.tell(now, entry.flags, self._board.counters(name), ended)
+            del self._jobs[name]
+
+    def _purge(self, name: str, entry: _Entry, now: float) -> None:
+        if entry.purge is None:
+            entry.purge = Purge(self._store, self._board, name, self._readers, self._settings, now)
+        if entry.purge.step(now):
+            self._flags.refresh(name)
+            del self._jobs[name]
+            if self._flags.get(name).deleted:
+                gone = {"state": JobState.CANCELLED.value, "reason": "deleted"}
+                self._events.publish(name, EventType.STATE, gone)  # ends the streams of those who follow it
+                self._board.end_events(name, _EVENTS_OF_THE_DELETED_SECONDS)
+
+    def _observe_queues(self, now: float) -> None:
+        queues = set().union(*(queues_of(entry.job.sent.values()) for entry in self._jobs.values()))
+        lengths = {queue: self._board.flight.queue_length(queue) for queue in queues}
+        self._watch.observe(now, lengths, self._board.flight.claimed())
+
+    def _fill(self, entries: list[_Entry], workers: list[WorkerInfo], now: float) -> None:
+        pools: dict[str, list[ActiveJob]] = defaultdict(list)
+        for entry in entries:
+            spec = entry.job.spec
+            pools[f"{spec.render.capability}.{spec.lane.value}"].append(entry.job)
+        rules = self._settings
+        for pool, jobs in pools.items():
+            capability = jobs[0].spec.render.capability
+            window = window_size(
+                workers, capability, per_slot=rules.window_per_slot, low=rules.window_min, high=rules.window_max
+            )
+            self._fill_pool(pool, jobs, window, now)
+
+    def _fill_pool(self, pool: str, jobs: list[ActiveJob], window: int, now: float) -> None:
+        by_name = {job.spec.job: job for job in jobs}
+        waiting: dict[str, Iterator[int]] = {name: job.candidates(now) for name, job in by_name.items()}
+        claimants = [Claimant(job.spec.job, job.spec.owner, pool, len(job.sent)) for job in jobs]
+        turns = share(claimants, window)
+        claimant = next(turns, None)
+        while claimant is not None:
+            sent = self._send_next(by_name[claimant.job], waiting[claimant.job], now)
+            try:
+                claimant = turns.send(sent)
+            except StopIteration:
+                return
+
+    def _send_next(self, job: ActiveJob, candidates: Iterator[int], now: float) -> bool:
+        """Send the job's next unit that needs something; False if it has none for now."""
+        for unit in candidates:
+            stage = job.stage_of(unit)
+            if stage is None:
+                continue
+            if job.blocked(stage, now):
+                return False
+            return job.send(unit, stage=stage)
+        return False
+
+    def _tell_stall(self, entry: _Entry, counters: JobCounters, now: float) -> None:
+        if not entry.runs or counters.stalled is None:
+            entry.stalled_since = None
+            return
+        since = entry.stalled_since = now if entry.stalled_since is None else entry.stalled_since
+        if now - since >= self._settings.stall_told_seconds:
+            tell_stall(self._store, entry.job.spec, counters.stalled, int(now // 3600))
+            entry.stalled_since = float("inf")  # told; until it runs again
+
+    def _tell_missing_workers(self, entry: _Entry, workers: list[WorkerInfo], now: float) -> None:
+        """Say so when nobody can do what waits; not in the first moments, while workers start."""
+        reason = None
+        capability = entry.job.spec.render.capability
+        wanted = {sent.stage for sent in entry.job.sent.values()}
+        if now - entry.since >= self._settings.claim_gap_seconds / 2:
+            if Stage.CAPTION in wanted and not any(w.kind == "caption" for w in workers):
+                reason = "no caption worker is alive"
+            elif Stage.RENDER in wanted and not any(capability in w.capabilities for w in workers):
+                reason = f"no render worker serves {capability}"
+        if reason != entry.job.counters.held_up:
+            self._board.set_held_up(entry.job.spec.job, reason)

@@ -1,0 +1,137 @@
+"""Making a job: idempotency record, frozen spec, ``active/`` entry, in this order, so that a replay completes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from ulid import ULID
+
+from synfarm.contracts import layout
+from synfarm.contracts.base import utc_now
+from synfarm.contracts.ids import MAX_UNIT
+from synfarm.contracts.jobs import Concept, JobRequest, JobSpec
+from synfarm.contracts.problems import ProblemError
+from synfarm.contracts.recipes import Recipe
+from synfarm.contracts.views import JobPlan
+from synfarm.idempotency import claim
+from synfarm.storage.protocol import ObjectStore
+from synfarm_caption_api.origin import Origin, Origins
+from synfarm_caption_api.prompts.draw import Drawer
+from synfarm_caption_api.prompts.library import Library
+from synfarm_caption_api.prompts.pools import Pools
+from synfarm_caption_api.prompts.recipe_making import RecipeMaker
+from synfarm_caption_api.prompts.shipped import ShippedLibrary
+from synfarm_caption_api.recipe_shelf import RecipeShelf
+from synfarm_caption_api.shard_size import estimated_bytes
+from synfarm_caption_api.unit_size import default_unit_size
+
+__all__ = ["Submission", "Submitter"]
+
+ROUTE = "POST /v1/jobs"
+_PLAN_PROMPTS = 3
+_LOOKED_AT = 4096
+"""Captions among which a plan looks for a prompt of each kind: some tens of milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A job that exists, and whether this request made it."""
+
+    spec: JobSpec
+    created: bool
+
+
+class Submitter:
+    """Takes job requests; thread-safe. Costs a few small writes, whatever the size of the job."""
+
+    def __init__(
+        self, store: ObjectStore, vocabulary: Sequence[Concept], pools: Pools, library: Library | None = None
+    ) -> None:
+        """``library``: the concept sets, by default those that ship."""
+        self._store, self._pools = store, pools
+        self._recipes = RecipeMaker(library or ShippedLibrary(), pools)
+        self._origins = Origins(store, vocabulary, self._recipes)
+        self._shelf = RecipeShelf(store)
+
+    def warm(self) -> None:
+        """Make ready what the first job would wait for; may run in a thread of its own."""
+        self._recipes.warm()
+
+    def submit(self, request: JobRequest, owner: str, key: str | None = None) -> Submission:
+        """Make the job, or find the one that this key has made.
+
+        Raises:
+            ProblemError: 422, what is asked for does not exist or cannot be drawn, or the key is malformed; 409, the
+                key stands for another body.
+            StoreError: the store is away; send the same request with the same key again.
+        """
+        origin = self._origins.settle(request, owner)
+        job, at = str(ULID()).lower(), utc_now()
+        if key is not None:
+            record = claim(self._store, owner=owner, route=ROUTE, key=key, body=request.to_bytes(), new_id=job)
+            if record.id != job and self._store.head(layout.tombstone(record.id)) is not None:
+                raise ProblemError(
+                    409,
+                    "job_deleted",
+                    f"This Idempotency-Key made the job {record.id}, which was deleted.",
+                    field="Idempotency-Key",
+                    hint="Send a new key to make the job again.",
+                )
+            job, at = record.id, record.at
+        spec = _freeze(request, origin, owner, job, at)
+        if origin.made is not None:
+            self._shelf.put(origin.made)
+        created = self._store.head(layout.job(spec.job)) is None
+        if not self._store.create(layout.job(spec.job), spec.to_bytes()):
+            # Made before by the same key, perhaps by an older version with other defaults: what is frozen counts.
+            spec = JobSpec.from_bytes(self._store.get(layout.job(spec.job)))
+        if request.webhook is not None:
+            self._store.create(layout.webhook(spec.job), request.webhook.to_bytes())
+        # A replay long after the end must not wake the job up.
+        if next(self._store.list(layout.ended_prefix(spec.job), limit=1), None) is None:
+            self._store.create(layout.active(spec.job), b"{}")
+        return Submission(spec, created)
+
+    def plan(self, request: JobRequest, owner: str) -> JobPlan:
+        """What the job would be; nothing is written.
+
+        Raises:
+            ProblemError: as ``submit``.
+        """
+        origin = self._origins.settle(request, owner)
+        spec = _freeze(request, origin, owner, str(ULID()).lower(), utc_now())
+        return JobPlan(
+            spec=spec,
+            units=spec.units,
+            images=spec.captions * spec.images_per_caption,
+            prompts=self._prompts(spec, origin.made.recipe if origin.made is not None else None),
+            capability=spec.render.capability,
+            estimated_bytes=estimated_bytes(spec),
+        )
+
+    def _prompts(self, spec: JobSpec, recipe: Recipe | None) -> tuple[str, ...]:
+        if spec.captions_from is not None or (recipe is not None and not recipe.asks):
+            return ()
+        drawer = Drawer(spec, self._pools, recipe)
+        if recipe is None:
+            return tuple(drawer.draw(i).prompt for i in range(min(_PLAN_PROMPTS, spec.captions)))
+        return tuple(drawer.draw(i).prompt for i in drawer.one_of_each(min(spec.captions, _LOOKED_AT)))
+
+
+def _freeze(request: JobRequest, origin: Origin, owner: str, job: str, at: datetime) -> JobSpec:
+    body = {name: getattr(request, name) for name in JobRequest.model_fields if name in JobSpec.model_fields}
+    body["captions_per_unit"] = request.captions_per_unit or default_unit_size(request)
+    for name in ("concepts", "captions_from"):
+        body.pop(name)
+    spec = JobSpec(**{**body, **origin.fields}, job=job, owner=owner, created_at=at)
+    if spec.units > MAX_UNIT:
+        raise ProblemError(
+            422,
+            "too_many_units",
+            f"Units of {spec.captions_per_unit} make {spec.units} of them; a job has at most {MAX_UNIT}.",
+            field="captions_per_unit",
+            hint="Leave captions_per_unit out, or make it larger.",
+        )
+    return spec

@@ -1,0 +1,122 @@
+"""The form of a new job: its fields with the contract's own defaults, and the way from text to a request."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from synfarm.concepts import BadConceptList, parse_concept_list
+from synfarm.contracts.jobs import Concept, JobRequest
+from synfarm_caption_api.web.form_problems import FormProblems, from_validation, single
+
+__all__ = ["PLACES", "BadForm", "default_values", "fingerprint", "read_request"]
+
+_FIELDS = {
+    "name": "name",
+    "captions": "captions",
+    "images": "images_per_caption",
+    "seed": "seed",
+    "concept_draw": "concept_draw",
+    "lane": "lane",
+    "error_budget": "error_budget",
+    "captions_per_unit": "captions_per_unit",
+    "temperature": "caption.temperature",
+    "max_new_tokens": "caption.max_new_tokens",
+    "max_redraws": "caption.max_redraws",
+    "examples_per_draw": "caption.examples_per_draw",
+    "renderer": "render.renderer",
+    "size": "render.size",
+    "image_format": "render.image_format",
+    "model": "render.model",
+    "revision": "render.revision",
+    "family": "render.family",
+    "steps": "render.steps",
+    "guidance": "render.guidance",
+}
+"""Form field to dotted name in the request; a field left empty takes the contract's default."""
+
+PLACES: Mapping[str, str] = {
+    **{dotted: field for field, dotted in _FIELDS.items()},
+    "concepts": "concepts",
+    "render": "renderer",
+    "caption": "temperature",
+}
+"""Dotted name to the form field that shows its errors."""
+
+_MOST_LINES = 100_000
+"""Twice as many as a job takes concepts: a longer list is refused before its lines are read, which costs 40 µs each."""
+
+
+class BadForm(Exception):
+    """The form cannot be made into a request."""
+
+    def __init__(self, problems: FormProblems) -> None:
+        super().__init__(", ".join(problems))
+        self.problems = problems
+
+
+def default_values() -> dict[str, str]:
+    """Every field as text, as a fresh form shows it."""
+    request = JobRequest.model_validate({"concepts": ["dog"], "captions": 240})
+    body = request.model_dump(mode="json")
+    values = {field: _text(_dig(body, dotted)) for field, dotted in _FIELDS.items()}
+    return {**values, "concepts": "", "tries": "1"}
+
+
+def read_request(values: Mapping[str, str]) -> JobRequest:
+    """The request that the form describes.
+
+    Raises:
+        BadForm: with the problem of each field that cannot be read.
+    """
+    body: dict[str, Any] = {}
+    for field, dotted in _FIELDS.items():
+        text = values.get(field, "").strip()
+        if text:
+            _plant(body, dotted, text)
+    if body.get("render", {}).get("renderer") == "diffusers" and body["render"].get("family") == "collage":
+        del body["render"]["family"]  # the default of the other renderer, not a wish
+    problems: FormProblems = {}
+    try:
+        body["concepts"] = [concept.model_dump() for concept in _concepts(values.get("concepts", ""))]
+    except BadConceptList as error:
+        problems = single("concepts", str(error))
+        body["concepts"] = ["dog"]  # so that the other fields are judged too
+    try:
+        request = JobRequest.model_validate(body)
+    except ValidationError as error:
+        raise BadForm({**from_validation(error, PLACES), **problems}) from error
+    if problems:
+        raise BadForm(problems)
+    return request
+
+
+def _concepts(text: str) -> tuple[Concept, ...]:
+    if text.count("\n") > _MOST_LINES:
+        raise BadConceptList(0, f"the list has more than {_MOST_LINES:,} lines; a job takes half as many concepts")
+    return parse_concept_list(text)
+
+
+def fingerprint(request: JobRequest) -> str:
+    """The same for forms that mean the same job."""
+    return hashlib.sha256(request.to_bytes()).hexdigest()[:32]
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _dig(body: Any, dotted: str) -> object:
+    for part in dotted.split("."):
+        body = body[part]
+    return body
+
+
+def _plant(body: dict[str, Any], dotted: str, value: str) -> None:
+    *parents, last = dotted.split(".")
+    for part in parents:
+        body = body.setdefault(part, {})
+    body[last] = value

@@ -1,0 +1,66 @@
+"""Composition root of the caption worker: ``python -m synfarm_caption_api.worker``."""
+
+from __future__ import annotations
+
+import sys
+
+from prometheus_client import CollectorRegistry, Counter
+
+from synfarm.contracts.jobs import Lane
+from synfarm.contracts.renders import CAPTION_TASK, caption_queue
+from synfarm.faults import Faults
+from synfarm.queue.dispatch import Dispatcher
+from synfarm.queue.process import WorkerProcess, worker_info
+from synfarm.settings import ProcessSettings, RedisSettings, StoreSettings
+from synfarm.storage.opening import open_proven, tell_unusable
+from synfarm.storage.protocol import StoreError
+from synfarm.telemetry import configure_logging, get_logger
+from synfarm_caption_api.caption_work import CaptionWork
+from synfarm_caption_api.generators import make_generator
+from synfarm_caption_api.loop_thread import LoopThread
+from synfarm_caption_api.prompts.pools import load_pools
+from synfarm_caption_api.settings import LlmSettings, WorkerSettings
+
+__all__ = ["main"]
+
+
+def main() -> int:
+    """Consume ``caption.<lane>``, high lane first, until SIGTERM; the exit code."""
+    process, settings, llm = ProcessSettings(), WorkerSettings(), LlmSettings()
+    configure_logging(process.log_level, process.log_format, process="caption-worker")
+    try:
+        store = open_proven(StoreSettings())
+    except StoreError as error:
+        return tell_unusable(error)
+    faults = Faults(process.faults)
+    info = worker_info("caption", slots=settings.units, model=llm.url)
+    worker = WorkerProcess(
+        store, info, redis_settings=RedisSettings(), faults=faults, grace_seconds=settings.grace_seconds
+    )
+    loop = LoopThread()
+    registry = CollectorRegistry()
+    generator = loop.run(make_generator(llm, registry))
+    work = CaptionWork(
+        store=store,
+        board=worker.board,
+        dispatcher=Dispatcher(worker.app, worker.board),
+        generator=generator,
+        loop=loop,
+        pools=load_pools(),
+        faults=faults,
+    )
+    units = Counter("synfarm_caption_units", "Units left, by how.", ["outcome"], registry=registry)
+    worker.take(CAPTION_TASK, work, lambda outcome: units.labels(outcome=outcome.value).inc())
+    if settings.port is not None:
+        worker.serve_health(registry, host=settings.host, port=settings.port, stall_seconds=settings.stall_seconds)
+    get_logger(__name__).info("caption_worker_started", worker=info.id, units=settings.units, llm=llm.url)
+    try:
+        queues = [caption_queue(lane) for lane in Lane]
+        return worker.run(queues, pool="threads", concurrency=settings.units)
+    finally:
+        loop.run(generator.aclose())
+        loop.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,151 @@
+"""Retry and extension: only what is missing is made, each generation has a whole manifest, kills leave no trace."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from synfarm.contracts import layout
+from synfarm.contracts.commits import Failure
+from synfarm.contracts.jobs import JobState
+from synfarm.contracts.manifests import read_part
+from synfarm.contracts.renders import Stage
+from synfarm.queue.lease import Lease
+from synfarm.queue.unit import UnitFault
+from synfarm.storage.protocol import StoreUnavailable
+
+pytestmark = pytest.mark.integration
+
+
+def lines(farm: Any, ended: Any) -> list[Any]:
+    return [line for part in ended.parts for line in read_part(farm.store.get(part.key))]
+
+
+def with_dead_units(farm: Any, *dead: int, stage: Stage = Stage.RENDER, captions: int = 78) -> Any:
+    """A job that ended with dead units."""
+    whole = farm.work[stage]
+
+    def poisoned(spec: Any, task: Any, lease: Lease) -> None:
+        if task.unit in dead:
+            raise UnitFault("NaN")
+        whole(spec, task, lease)
+
+    farm.work[stage] = poisoned
+    spec = farm.submit(captions=captions, budget=1.0)
+    assert farm.finish(spec).counts.units_dead == len(dead)
+    farm.work[stage] = whole
+    farm.renders.clear()
+    return spec
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+def test_a_retry_makes_the_dead_units_alone_and_a_whole_manifest(farm: Any, stage: Stage) -> None:
+    spec = with_dead_units(farm, 3, 12, stage=stage)
+    before = farm.ended(spec)
+    farm.open_generation(spec, 2, "retry", 78)
+    ended = farm.finish(spec)
+    empty = sum(index % 7 == 6 for index in range(78))
+    assert (ended.generation, ended.state, sorted(farm.renders)) == (2, JobState.COMPLETED, [3, 12])
+    assert [line.unit for line in lines(farm, ended)] == list(range(20))
+    assert (ended.counts.captions, ended.counts.empty) == (78 - empty, empty)
+    assert (ended.draws, ended.rejections) == (78 + 2 * empty, {"too_short": 3 * empty})
+    kept = Failure.from_bytes(farm.store.get(layout.retried(spec.job, 1, 12)))
+    assert (kept.unit, kept.reason) == (12, "NaN")
+    assert not list(farm.store.list(layout.failures_prefix(spec.job)))
+    assert lines(farm, before)[12].status == "dead"  # the old generation stays readable
+    assert farm.board.counters(spec.job).counts == ended.counts
+
+
+def test_a_unit_may_die_again_and_be_tried_again(farm: Any) -> None:
+    spec = with_dead_units(farm, 3)
+    whole = farm.work[Stage.RENDER]
+    farm.work[Stage.RENDER] = lambda *_: (_ for _ in ()).throw(UnitFault("again"))
+    farm.open_generation(spec, 2, "retry", 78)
+    second = farm.finish(spec)
+    assert (second.generation, second.counts.units_dead) == (2, 1)
+    assert Failure.from_bytes(farm.store.get(layout.failure(spec.job, 3))).reason == "again"
+    farm.work[Stage.RENDER] = whole
+    farm.open_generation(spec, 3, "retry", 78)
+    third = farm.finish(spec)
+    assert (third.generation, third.state, third.draws) == (3, JobState.COMPLETED, 78 + 2 * 11)
+
+
+def test_an_extension_goes_on_after_the_last_unit(farm: Any) -> None:
+    spec = farm.submit(captions=38)  # the last unit holds two of four
+    first = farm.finish(spec)
+    assert farm.runner._specs.get(spec.job).units == 10  # a worker that knows the plan as it was
+    farm.renders.clear()
+    longer = farm.open_generation(spec, 2, "extend", 61)
+    ended = farm.finish(longer)
+    assert (ended.planned, ended.state, sorted(farm.renders)) == (61, JobState.COMPLETED, list(range(10, 16)))
+    assert ended.counts.captions + ended.counts.empty == 61
+    assert lines(farm, ended)[:10] == lines(farm, first)
+    empty = sum(index % 7 == 6 for index in range(61))
+    assert ended.draws == 61 + 2 * empty
+
+
+def test_an_extension_lets_dead_units_rest_and_counts_nothing_twice(farm: Any) -> None:
+    spec = with_dead_units(farm, 3, 12)
+    draws = farm.ended(spec).draws
+    ended = farm.finish(farm.open_generation(spec, 2, "extend", 100))
+    assert (ended.counts.units_dead, ended.counts.units_committed) == (2, 24)
+    empty = sum(index % 7 == 6 for index in range(78, 100))
+    assert ended.draws == draws + 22 + 2 * empty
+
+
+def test_what_the_manifest_tells_is_not_read_again(farm: Any) -> None:
+    spec = with_dead_units(farm, 3)
+    read: list[str] = []
+    farm.open_generation(spec, 2, "retry", 78)
+    farm.store.fault = lambda operation, key: read.append(key) if operation == "get" else None
+    farm.finish(spec)
+    assert [key for key in read if "/commits/" in key] == [layout.commit(spec.job, 3)]
+
+
+@pytest.mark.parametrize("moved", [0, 1, 2])
+def test_a_feeder_killed_while_it_opens_a_generation_is_made_up_for(farm: Any, moved: int) -> None:
+    spec = with_dead_units(farm, 3, 5, 12)
+    farm.open_generation(spec, 2, "retry", 78)
+    deleted = 0
+
+    def fall(operation: str, key: str) -> None:
+        nonlocal deleted
+        if operation == "delete" and "/failures/" in key:
+            if deleted == moved:
+                raise StoreUnavailable(key)
+            deleted += 1
+
+    farm.store.fault = fall
+    with pytest.raises(StoreUnavailable):
+        farm.tick()
+    farm.store.fault = None
+    farm.feeder = farm.new_feeder()
+    farm.clock.advance(farm.rules.lock_seconds + 1)
+    farm.redis.delete(farm.keys.leader)
+    assert farm.finish(spec).counts.units_committed == 20
+    assert sorted(farm.renders) == [3, 5, 12]
+    assert len(list(farm.store.list(f"jobs/{spec.job}/retried/"))) == 3
+
+
+def test_a_generation_survives_a_flush_and_a_new_leader(farm: Any) -> None:
+    spec = with_dead_units(farm, 3, 12, captions=200)
+    farm.open_generation(spec, 2, "retry", 200)
+    for _ in range(2):
+        farm.tick()
+    farm.redis.flushall()
+    farm.feeder = farm.new_feeder()
+    ended = farm.finish(spec)
+    assert (ended.generation, ended.counts.units_committed, ended.counts.units_dead) == (2, 50, 0)
+    assert farm.board.counters(spec.job).counts == ended.counts
+
+
+def test_cancelling_a_retry_keeps_every_unit_that_was_made(farm: Any) -> None:
+    spec = with_dead_units(farm, 3, captions=600)  # more units than the span of 64
+    farm.open_generation(spec, 2, "retry", 600)
+    farm.tick()
+    farm.store.create(layout.cancel(spec.job), b"{}")
+    farm.flags.refresh(spec.job)
+    ended = farm.finish(spec)
+    assert (ended.state, ended.counts.units_committed) == (JobState.CANCELLED, 149)
+    assert [line.unit for line in lines(farm, ended)] == [unit for unit in range(150) if unit != 3]
