@@ -1,0 +1,50 @@
+"""Packs a unit's encoded images into its shard, each caption with the JSON that can redraw it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from synfarm.contracts.captions import CaptionRecord
+from synfarm.contracts.commits import SampleMeta
+from synfarm.contracts.jobs import JobSpec
+from synfarm.storage.shard_writer import Shard, ShardWriter
+from synfarm_render_worker.drawing import EncodedImage
+from synfarm_render_worker.renderer import Renderer
+
+__all__ = ["pack"]
+
+
+def pack(
+    spec: JobSpec, records: Sequence[CaptionRecord], images: Sequence[Sequence[EncodedImage]], renderer: Renderer
+) -> Shard:
+    """The shard of a unit. Its bytes hold no time, host or attempt: drawn again, it has the same name."""
+    writer = ShardWriter()
+    for record, drawn in zip(records, images, strict=True):
+        meta = _meta(spec, record, drawn, renderer)
+        writer.add(record.index, [image.data for image in drawn], meta, scores=record.scores)
+    return writer.finish()
+
+
+def _meta(spec: JobSpec, record: CaptionRecord, drawn: Sequence[EncodedImage], renderer: Renderer) -> SampleMeta:
+    render, diffusion = spec.render, spec.render.renderer == "diffusers"
+    return SampleMeta(
+        caption_id=record.caption_id,
+        caption=record.text or "",
+        concept=record.concept,
+        kind=record.kind,
+        template=record.template,
+        second=record.second,
+        seeds=tuple(image.seed for image in drawn),
+        renderer=renderer.name,
+        model=renderer.model,
+        revision=renderer.revision,
+        sampler=render.sampler if diffusion else None,
+        steps=render.steps if diffusion else None,
+        guidance=render.guidance if diffusion else None,
+        render_size=(render.render_size or render.size) if diffusion else render.size,
+        size=render.size,
+        image_format=render.image_format,
+        quality=render.quality,
+        scenes=tuple(image.scene for image in drawn if image.scene is not None),
+        versions=dict(renderer.versions),
+    )
