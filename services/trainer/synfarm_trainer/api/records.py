@@ -1,0 +1,148 @@
+"""What the store knows of runs: specs, attempts, checkpoints, metrics, evaluations and how they ended."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pydantic import JsonValue, ValidationError
+from ulid import ULID
+
+from synfarm.contracts import layout
+from synfarm.contracts.base import Contract, Moment, utc_now
+from synfarm.contracts.ids import RunId
+from synfarm.contracts.runs import CheckpointCommit, RunAttempt, RunEnded, RunSpec, StepMetrics
+from synfarm.storage.protocol import ObjectMissing, ObjectStore
+from synfarm.telemetry import get_logger
+
+__all__ = ["RunRecords", "RunStop", "new_ulid"]
+
+_log = get_logger(__name__)
+ContractT = TypeVar("ContractT", bound=Contract)
+
+
+def new_ulid() -> str:
+    """A fresh id; later ones sort after earlier ones."""
+    return str(ULID()).lower()
+
+
+class RunStop(Contract):
+    """``runs/<run>/stop.json``: a user asked for the end of the run."""
+
+    run: RunId
+    by: str
+    at: Moment
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecords:
+    """Thread-safe reader and writer of the objects below ``runs/``. Any method may raise StoreUnavailable."""
+
+    store: ObjectStore
+
+    def ids(self) -> list[str]:
+        """Every run, oldest first."""
+        return sorted(self.store.list_folders(layout.runs_prefix()))
+
+    def spec(self, run: str) -> RunSpec | None:
+        """The frozen spec; None if the run does not exist (a folder without ``run.json`` is a run half made)."""
+        return self._read(layout.run(run), RunSpec)
+
+    def create(self, spec: RunSpec) -> bool:
+        return self.store.create(layout.run(spec.run), spec.to_bytes())
+
+    def ended(self, run: str) -> RunEnded | None:
+        return self._read(layout.run_ended(run), RunEnded)
+
+    def end(self, ended: RunEnded) -> RunEnded:
+        """Write how the run ended; the record that stands, which may be an earlier one."""
+        if self.store.create(layout.run_ended(ended.run), ended.to_bytes()):
+            return ended
+        return self.ended(ended.run) or ended
+
+    def stop(self, run: str, by: str) -> None:
+        self.store.create(layout.run_stop(run), RunStop(run=run, by=by, at=utc_now()).to_bytes())
+
+    def is_stopped(self, run: str) -> bool:
+        return self.store.head(layout.run_stop(run)) is not None
+
+    def reopen(self, run: str) -> None:
+        """Undo an end that is not ``completed``; the end goes first, so that a crash in between leaves it stopped."""
+        self.store.delete(layout.run_ended(run))
+        self.store.delete(layout.run_stop(run))
+
+    def attempts(self, run: str) -> list[int]:
+        return sorted(layout.parse_attempt(info.key) for info in self.store.list(layout.attempts_prefix(run)))
+
+    def attempt(self, run: str, number: int) -> RunAttempt | None:
+        return self._read(layout.attempt(run, number), RunAttempt)
+
+    def open_attempt(self, run: str) -> RunAttempt:
+        """Fence every earlier start of the run with a new token: the next free number is this process's alone."""
+        while True:
+            numbers = self.attempts(run)
+            mine = RunAttempt(
+                run=run,
+                number=numbers[-1] + 1 if numbers else 0,
+                token=new_ulid(),
+                started_at=utc_now(),
+                host=socket.gethostname(),
+                resumed_step=self.checkpoint_step(run) or 0,
+            )
+            if self.store.create(layout.attempt(run, mine.number), mine.to_bytes()):
+                return mine
+
+    def checkpoint_keys(self, run: str) -> list[tuple[int, int]]:
+        """(step, attempt) of every committed checkpoint, the one that counts last: newest attempt, then latest step."""
+        found = (layout.parse_checkpoint(info.key) for info in self.store.list(layout.checkpoints_prefix(run)))
+        keys = ((step, attempt) for step, attempt, name in found if name == "commit.json")
+        return sorted(keys, key=lambda pair: (pair[1], pair[0]))
+
+    def checkpoint_step(self, run: str) -> int | None:
+        keys = self.checkpoint_keys(run)
+        return keys[-1][0] if keys else None
+
+    def checkpoints(self, run: str) -> list[CheckpointCommit]:
+        found = (
+            self._read(layout.checkpoint_commit(run, step, attempt), CheckpointCommit)
+            for step, attempt in self.checkpoint_keys(run)
+        )
+        return [commit for commit in found if commit is not None]
+
+    def metrics(self, run: str, attempt: int) -> Iterator[StepMetrics]:
+        """The steps of one attempt that have been uploaded."""
+        prefix = f"{layout.metrics_prefix(run)}{attempt:06d}-"
+        for info in self.store.list(prefix):
+            for line in self.store.get(info.key).splitlines():
+                if line:
+                    yield StepMetrics.from_bytes(line)
+
+    def last_metrics(self, run: str) -> StepMetrics | None:
+        """The newest uploaded step."""
+        keys = [info.key for info in self.store.list(layout.metrics_prefix(run))]
+        lines = self.store.get(keys[-1]).splitlines() if keys else []
+        return StepMetrics.from_bytes(lines[-1]) if lines else None
+
+    def evals(self, run: str) -> dict[str, JsonValue]:
+        """Evaluation records by step, then by name."""
+        found: dict[str, JsonValue] = {}
+        for info in self.store.list(layout.evals_prefix(run)):
+            step, _, name = info.key.removeprefix(layout.evals_prefix(run)).partition("/")
+            if not name.endswith(".json"):
+                continue
+            group = found.setdefault(str(int(step)), {})
+            if isinstance(group, dict):
+                group[name.removesuffix(".json")] = json.loads(self.store.get(info.key))
+        return found
+
+    def _read(self, key: str, kind: type[ContractT]) -> ContractT | None:
+        try:
+            return kind.from_bytes(self.store.get(key))
+        except ObjectMissing:
+            return None
+        except ValidationError:
+            _log.error("object_malformed", key=key)
+            raise

@@ -1,0 +1,217 @@
+"""``/v1/runs``: submit, look, follow, control."""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Response
+from fastapi.responses import StreamingResponse
+
+from synfarm.auth import Principal
+from synfarm.contracts import layout
+from synfarm.contracts.base import Contract, utc_now
+from synfarm.contracts.ids import RunId
+from synfarm.contracts.problems import ProblemError
+from synfarm.contracts.runs import CheckpointCommit, RunEnded, RunRequest, RunSpec, RunState, StepMetrics
+from synfarm.contracts.views import RunPage, RunView
+from synfarm.web import CurrentPrincipal, event_stream
+from synfarm_trainer.api.records import RunRecords
+from synfarm_trainer.api.runner import Runner
+from synfarm_trainer.api.stream import EventHub
+from synfarm_trainer.api.submission import Submission
+from synfarm_trainer.api.views import RunViews
+
+__all__ = ["Artifact", "ArtifactList", "CheckpointList", "MetricsPage", "RunRoutes"]
+
+_CHUNK = 4 << 20
+Limit = Annotated[int, Query(ge=1, le=200)]
+
+
+class MetricsPage(Contract):
+    items: tuple[StepMetrics, ...]
+    next_since: int
+    """Pass as ``since`` for what comes after."""
+
+
+class CheckpointList(Contract):
+    items: tuple[CheckpointCommit, ...]
+
+
+class Artifact(Contract):
+    name: str
+    size: int
+
+
+class ArtifactList(Contract):
+    items: tuple[Artifact, ...]
+
+
+def _not_found(run: str) -> ProblemError:
+    return ProblemError(404, "run_not_found", f"There is no run {run}.", field="run", hint="GET /v1/runs lists yours.")
+
+
+@dataclass(frozen=True)
+class RunRoutes:
+    """The handlers are plain functions where they touch the store: the server runs those in its thread pool."""
+
+    records: RunRecords
+    runner: Runner
+    views: RunViews
+    hub: EventHub
+    submission: Submission
+    heartbeat: float
+
+    def router(self) -> APIRouter:
+        router = APIRouter(prefix="/v1/runs", tags=["runs"])
+        add = router.add_api_route
+        add("", self.submit, methods=["POST"], status_code=201, response_model=RunView)
+        add("", self.page, methods=["GET"], response_model=RunPage)
+        add("/{run}", self.get, methods=["GET"], response_model=RunView)
+        add("/{run}/spec", self.spec, methods=["GET"], response_model=RunSpec)
+        add("/{run}/metrics", self.metrics, methods=["GET"], response_model=MetricsPage)
+        add("/{run}/events", self.events, methods=["GET"], response_class=Response)
+        add("/{run}/checkpoints", self.checkpoints, methods=["GET"], response_model=CheckpointList)
+        add("/{run}/evals", self.evals, methods=["GET"])
+        add("/{run}/artifacts", self.artifacts, methods=["GET"], response_model=ArtifactList)
+        add("/{run}/artifacts/{name}", self.artifact, methods=["GET"], response_class=Response)
+        add("/{run}/stop", self.stop, methods=["POST"], status_code=202, response_model=RunView)
+        add("/{run}/resume", self.resume, methods=["POST"], status_code=202, response_model=RunView)
+        return router
+
+    def submit(
+        self,
+        request: RunRequest,
+        who: CurrentPrincipal,
+        idempotency_key: Annotated[str | None, Header()] = None,
+    ) -> RunView:
+        """Freeze the run, pin its jobs, queue it."""
+        spec = self.submission.submit(request, who, idempotency_key)
+        if self.records.ended(spec.run) is None:
+            self.runner.submit(spec.run)
+        return self.views.view(spec)
+
+    def page(self, who: CurrentPrincipal, cursor: str | None = None, limit: Limit = 20) -> RunPage:
+        """Runs, newest first; ``cursor`` is the ``next_cursor`` of the page before."""
+        found: list[RunView] = []
+        for run in reversed(self.records.ids()):
+            if cursor is not None and run >= cursor:
+                continue
+            spec = self.records.spec(run)
+            if spec is None or not who.may_see(spec.owner):
+                continue
+            if len(found) == limit:
+                return RunPage(items=tuple(found), next_cursor=found[-1].run)
+            found.append(self.views.view(spec))
+        return RunPage(items=tuple(found))
+
+    def get(self, run: RunId, who: CurrentPrincipal) -> RunView:
+        return self.views.view(self._spec(run, who))
+
+    def spec(self, run: RunId, who: CurrentPrincipal) -> RunSpec:
+        """The frozen record: datasets by hash, seed, and the whole resolved configuration."""
+        return self._spec(run, who)
+
+    def metrics(
+        self,
+        run: RunId,
+        who: CurrentPrincipal,
+        since: Annotated[int, Query(ge=0)] = 0,
+        limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+    ) -> MetricsPage:
+        """Steps after ``since``, one line a step across all attempts."""
+        self._spec(run, who)
+        items = self.views.metrics(run, since, limit)
+        return MetricsPage(items=tuple(items), next_since=items[-1].step if items else since)
+
+    def events(
+        self, run: RunId, who: CurrentPrincipal, last_event_id: Annotated[str | None, Header()] = None
+    ) -> Response:
+        """Server-Sent Events until the run has ended."""
+        spec = self._spec(run, who)
+
+        def full_state() -> dict[str, Any]:
+            return self.views.view(spec).model_dump(mode="json")
+
+        return event_stream(self.hub.log(run).follow(last_event_id, full_state), heartbeat=self.heartbeat)
+
+    def checkpoints(self, run: RunId, who: CurrentPrincipal) -> CheckpointList:
+        self._spec(run, who)
+        return CheckpointList(items=tuple(self.records.checkpoints(run)))
+
+    def evals(self, run: RunId, who: CurrentPrincipal) -> dict[str, Any]:
+        """Evaluation records by step, then by name."""
+        self._spec(run, who)
+        return {"evals": self.records.evals(run)}
+
+    def artifacts(self, run: RunId, who: CurrentPrincipal) -> ArtifactList:
+        self._spec(run, who)
+        prefix = layout.export_prefix(run)
+        infos = self.records.store.list(prefix)
+        return ArtifactList(items=tuple(Artifact(name=i.key.removeprefix(prefix), size=i.size) for i in infos))
+
+    def artifact(self, run: RunId, name: str, who: CurrentPrincipal) -> Response:
+        """An exported file, streamed."""
+        self._spec(run, who)
+        try:
+            key = layout.export_file(run, name)
+        except ValueError:
+            key = None
+        info = self.records.store.head(key) if key is not None else None
+        if info is None:
+            raise ProblemError(
+                404,
+                "artifact_not_found",
+                "This run has no such artifact.",
+                field="name",
+                hint=f"GET /v1/runs/{run}/artifacts lists them; they are written when a run completes.",
+            )
+
+        def body() -> Iterator[bytes]:
+            for offset in range(0, info.size, _CHUNK):
+                yield self.records.store.get_range(info.key, offset, min(_CHUNK, info.size - offset))
+
+        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        headers = {"Content-Length": str(info.size), "Content-Disposition": f'attachment; filename="{name}"'}
+        return StreamingResponse(body(), media_type=kind, headers=headers)
+
+    def stop(self, run: RunId, who: CurrentPrincipal) -> RunView:
+        """End the run after a last checkpoint; stopping twice is the same as once."""
+        spec = self._spec(run, who)
+        if self.records.ended(run) is None:
+            self.records.stop(run, who.owner)
+            if self.runner.request_stop(run):
+                step = self.records.checkpoint_step(run) or 0
+                ended = RunEnded(run=run, state=RunState.STOPPED, step=step, ended_at=utc_now())
+                self.records.end(ended.model_copy(update={"evals": self.records.evals(run)}))
+                self.runner.tell_ended(ended)
+        return self.views.view(spec)
+
+    def resume(self, run: RunId, who: CurrentPrincipal) -> RunView:
+        """Go on from the last checkpoint of a stopped or failed run."""
+        spec = self._spec(run, who)
+        ended = self.records.ended(run)
+        if ended is not None and ended.state is RunState.COMPLETED:
+            raise ProblemError(
+                409,
+                "run_completed",
+                f"Run {run} is complete: there is nothing to resume.",
+                hint="Submit a new run; override schedule.steps to train longer.",
+            )
+        if ended is None and self.records.is_stopped(run):
+            raise ProblemError(
+                409, "run_stopping", f"Run {run} is still stopping.", hint="Ask again once its state is 'stopped'."
+            )
+        if ended is not None:
+            self.records.reopen(run)
+        self.runner.submit(run)
+        return self.views.view(spec)
+
+    def _spec(self, run: str, who: Principal) -> RunSpec:
+        """The run, if it exists and the caller may see it: both refusals look the same."""
+        spec = self.records.spec(run)
+        if spec is None or not who.may_see(spec.owner):
+            raise _not_found(run)
+        return spec

@@ -1,0 +1,83 @@
+"""Composition root of the trainer service: settings in, a wired FastAPI application out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+
+from synfarm.auth import Authenticator
+from synfarm.contracts.problems import PROBLEM_MEDIA_TYPE, Problem
+from synfarm.storage.protocol import ObjectStore, StoreUnavailable
+from synfarm.web import install
+from synfarm_trainer.api.operations import operations_router
+from synfarm_trainer.api.records import RunRecords, new_ulid
+from synfarm_trainer.api.routes import RunRoutes
+from synfarm_trainer.api.runner import Runner, RunnerLimits
+from synfarm_trainer.api.stream import EventHub
+from synfarm_trainer.api.submission import Submission
+from synfarm_trainer.api.views import RunViews
+from synfarm_trainer.config import to_dict
+from synfarm_trainer.launch.files import RunFiles
+from synfarm_trainer.launch.local import LocalLauncher
+from synfarm_trainer.launch.protocol import Launcher
+from synfarm_trainer.presets import resolve
+from synfarm_trainer.settings import TrainerSettings
+
+__all__ = ["build_app"]
+
+
+def _resolve(preset: str, overrides: Mapping[str, object]) -> dict[str, Any]:
+    return to_dict(resolve(preset, overrides))
+
+
+def build_app(
+    settings: TrainerSettings,
+    store: ObjectStore,
+    authenticate: Authenticator,
+    *,
+    launcher: Launcher | None = None,
+) -> FastAPI:
+    """The service over ``store``; the runner starts and ends with the application."""
+    files = RunFiles(settings.state_dir.resolve())
+    hub = EventHub(new_ulid())
+    records = RunRecords(store)
+    limits = RunnerLimits(
+        barren_restarts=settings.barren_restarts,
+        backoff=settings.backoff_seconds,
+        grace=settings.grace_seconds,
+        shutdown_grace=settings.shutdown_grace_seconds,
+    )
+    runner = Runner(records, launcher or LocalLauncher(files, grace=settings.grace_seconds), hub, files, limits)
+    views = RunViews(records, runner, files)
+    submission = Submission(store, records, _resolve, settings.max_ranks)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        runner.start()
+        try:
+            yield
+        finally:
+            runner.close()
+
+    app = FastAPI(
+        title="synfarm trainer", version="1", description="Training runs: submit, follow, control.", lifespan=lifespan
+    )
+    install(app, authenticate, body_limit=settings.body_limit)
+
+    @app.exception_handler(StoreUnavailable)
+    async def _away(_: Request, error: StoreUnavailable) -> Response:
+        problem = Problem(
+            title="store unavailable",
+            status=503,
+            detail=str(error)[:500],
+            code="store_unavailable",
+            hint="The object store does not answer; send the request again in some seconds.",
+        )
+        return Response(problem.to_bytes(), 503, {"Retry-After": "5"}, PROBLEM_MEDIA_TYPE)
+
+    app.include_router(operations_router(store, runner, settings.health_age_seconds))
+    app.include_router(RunRoutes(records, runner, views, hub, submission, settings.heartbeat_seconds).router())
+    return app

@@ -1,0 +1,27 @@
+"""The whole configuration of a run as one frozen tree, free of torch so that the service can resolve it cheaply."""
+
+from synfarm_trainer.config.codec import coerce, from_dict, to_dict
+from synfarm_trainer.config.data import AugmentConfig, DataConfig, LocalCropsConfig, MaskConfig
+from synfarm_trainer.config.model import ModelConfig, ObjectiveConfig
+from synfarm_trainer.config.optim import EmaConfig, OptimConfig, ScheduleConfig
+from synfarm_trainer.config.running import CheckpointConfig, EvalConfig, ExecutionConfig
+from synfarm_trainer.config.train import TrainConfig
+
+__all__ = [
+    "AugmentConfig",
+    "CheckpointConfig",
+    "DataConfig",
+    "EmaConfig",
+    "EvalConfig",
+    "ExecutionConfig",
+    "LocalCropsConfig",
+    "MaskConfig",
+    "ModelConfig",
+    "ObjectiveConfig",
+    "OptimConfig",
+    "ScheduleConfig",
+    "TrainConfig",
+    "coerce",
+    "from_dict",
+    "to_dict",
+]

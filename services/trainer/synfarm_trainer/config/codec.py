@@ -1,0 +1,73 @@
+"""The configuration as plain JSON values and back, strictly."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from synfarm_trainer.config.checks import need
+from synfarm_trainer.config.train import TrainConfig
+
+__all__ = ["coerce", "from_dict", "to_dict"]
+
+T = TypeVar("T")
+
+
+def coerce(value: object, kind: object, name: str) -> Any:
+    """``value`` as the field type ``kind``, strictly: no text for numbers, no 1 for true.
+
+    Raises:
+        ValueError: it does not fit; the message begins with ``name``.
+    """
+    if get_origin(kind) is Literal:
+        choices = get_args(kind)
+        need(value in choices, name, f"must be one of {', '.join(map(str, choices))}, not {value!r}")
+        return value
+    if get_origin(kind) is tuple:
+        kinds = get_args(kind)
+        if not isinstance(value, list | tuple) or len(value) != len(kinds):
+            raise ValueError(f"{name}: must be a list of {len(kinds)} numbers, not {value!r}")
+        return tuple(coerce(item, sub, name) for item, sub in zip(value, kinds, strict=True))
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        number = float(value)
+        need(number - number == 0.0, name, "must be a finite number")
+        return number
+    if isinstance(kind, type) and type(value) is kind:
+        return value
+    wanted = kind.__name__ if isinstance(kind, type) else str(kind)
+    raise ValueError(f"{name}: must be of type {wanted}, not {value!r}")
+
+
+def to_dict(config: object) -> dict[str, Any]:
+    """The tree as plain JSON values, every field named."""
+    if not is_dataclass(config):
+        raise TypeError(f"not a configuration: {type(config).__name__}")
+    found: dict[str, Any] = {}
+    for item in fields(config):
+        value = getattr(config, item.name)
+        found[item.name] = to_dict(value) if is_dataclass(value) else list(value) if isinstance(value, tuple) else value
+    return found
+
+
+def _build(kind: type[T], data: object, path: str) -> T:
+    if not isinstance(data, dict):
+        raise ValueError(f"{path or 'config'}: must be an object")
+    hints = get_type_hints(kind)
+    prefix = f"{path}." if path else ""
+    unknown, missing = sorted(set(data) - set(hints)), sorted(set(hints) - set(data))
+    need(not unknown, prefix + (unknown or [""])[0], "no such field")
+    need(not missing, prefix + (missing or [""])[0], "missing")
+    values: dict[str, Any] = {}
+    for name, hint in hints.items():
+        nested = isinstance(hint, type) and is_dataclass(hint)
+        values[name] = _build(hint, data[name], prefix + name) if nested else coerce(data[name], hint, prefix + name)
+    return kind(**values)
+
+
+def from_dict(data: object) -> TrainConfig:
+    """The tree of :func:`to_dict`, strictly: every field present, none unknown, each of its type.
+
+    Raises:
+        ValueError: the message begins with the dotted name of the field.
+    """
+    return _build(TrainConfig, data, "")

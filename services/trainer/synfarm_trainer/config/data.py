@@ -1,0 +1,115 @@
+"""What a batch is made of: captions, views, crops and masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from synfarm_trainer.config.checks import need
+
+__all__ = ["AugmentConfig", "DataConfig", "LocalCropsConfig", "MaskConfig"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataConfig:
+    """What is read, in which batches, and how much damage is borne."""
+
+    captions_per_batch: int = 32
+    """The global batch; fixed for the run whatever the number of ranks."""
+    cell_captions: int = 8
+    """Masks and dropped branches are drawn in fixed counts for each such run of captions, so that shapes never change.
+    Ranks and micro-batches hold whole cells: a small cell divides more freely, a large one rounds a rate less."""
+    views: int = 4
+    """Images of a caption in a batch, drawn without replacement."""
+    held_out: float = 0.2
+    """Share of each concept's captions that is never trained on."""
+    block_shards: int = 64
+    """Shards whose groups are shuffled together; also how many shards are open at a time."""
+    threads: int = 1
+    prefetch_steps: int = 2
+    cache_mib: int = 512
+    """Bound of the shard cache of one rank."""
+    max_refill_rate: float = 0.01
+    """Share of samples replaced because of damage at rest above which the run stops."""
+    refill_allowance: int = 16
+    """Replacements borne whatever their share, so that one bad image does not end a young run."""
+
+    def __post_init__(self) -> None:
+        need(self.captions_per_batch >= 2, "data.captions_per_batch", "needs at least 2 captions to contrast")
+        need(self.cell_captions >= 1, "data.cell_captions", "must be at least 1")
+        need(self.views >= 1, "data.views", "must be at least 1")
+        need(0 < self.held_out < 1, "data.held_out", "must lie strictly between 0 and 1")
+        need(self.block_shards >= 1, "data.block_shards", "must be at least 1")
+        need(1 <= self.threads <= 256, "data.threads", "must be in 1 to 256")
+        need(1 <= self.prefetch_steps <= 64, "data.prefetch_steps", "must be in 1 to 64")
+        need(self.cache_mib >= 1, "data.cache_mib", "must be at least 1")
+        need(0 <= self.max_refill_rate <= 1, "data.max_refill_rate", "must be in 0 to 1")
+        need(self.refill_allowance >= 0, "data.refill_allowance", "must not be negative")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AugmentConfig:
+    """The global crop (method section 3.2): resized crop, flip, jitter, gray, blur, solarize."""
+
+    size: int = 224
+    scale: tuple[float, float] = (0.32, 1.0)
+    """Area of the crop as a share of the image; (0.14, 1.0) where there are no local crops."""
+    ratio: tuple[float, float] = (0.75, 4 / 3)
+    flip: float = 0.5
+    jitter: float = 0.8
+    """Probability of colour jitter; the next four are its strengths."""
+    brightness: float = 0.4
+    contrast: float = 0.4
+    saturation: float = 0.2
+    hue: float = 0.1
+    gray: float = 0.2
+    blur_a: float = 1.0
+    """Probability of blur in variant A; each crop takes variant A or B by a fair coin."""
+    blur_b: float = 0.1
+    solarize_b: float = 0.2
+    """Probability of solarize in variant B; variant A has none."""
+
+    def __post_init__(self) -> None:
+        need(self.size >= 8, "augment.size", "must be at least 8 pixels")
+        need(0 < self.scale[0] <= self.scale[1] <= 1, "augment.scale", "must rise within 0 to 1")
+        need(0 < self.ratio[0] <= self.ratio[1], "augment.ratio", "must rise and be positive")
+        for name in ("flip", "jitter", "gray", "blur_a", "blur_b", "solarize_b"):
+            need(0 <= getattr(self, name) <= 1, f"augment.{name}", "is a probability, in 0 to 1")
+        for name in ("brightness", "contrast", "saturation"):
+            need(0 <= getattr(self, name) <= 1, f"augment.{name}", "must be in 0 to 1")
+        need(0 <= self.hue <= 0.5, "augment.hue", "must be in 0 to 0.5")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalCropsConfig:
+    """Small crops that only the student sees (method section 3.2); what is not named here is as in ``augment``."""
+
+    count: int = 4
+    """Local crops of each image; 0 for none."""
+    size: int = 96
+    scale: tuple[float, float] = (0.08, 0.32)
+    blur: float = 0.5
+    """Probability of blur; local crops are never solarised."""
+
+    def __post_init__(self) -> None:
+        need(0 <= self.count <= 64, "local_crops.count", "must be in 0 to 64")
+        need(self.size >= 4, "local_crops.size", "must be at least 4 pixels")
+        need(0 < self.scale[0] <= self.scale[1] <= 1, "local_crops.scale", "must rise within 0 to 1")
+        need(0 <= self.blur <= 1, "local_crops.blur", "is a probability, in 0 to 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskConfig:
+    """Which patches of its global crops the student does not see (method section 3.6)."""
+
+    images: float = 0.5
+    """Share of a cell's images that are masked, rounded down."""
+    ratio: tuple[float, float] = (0.5, 0.5)
+    """Share of a masked image's patches; of a range every stratum is used in every cell."""
+    shape: Literal["random", "block"] = "random"
+    """``random``: any patches, as in the paper. ``block``: one block of a drawn place and aspect, of the exact count
+    (BEiT's several smaller blocks miss theirs)."""
+
+    def __post_init__(self) -> None:
+        need(0 < self.images <= 1, "mask.images", "must be above 0 and at most 1")
+        need(0 < self.ratio[0] <= self.ratio[1] <= 1, "mask.ratio", "must rise within 0 to 1")

@@ -1,0 +1,54 @@
+"""How weights move: optimiser, schedules and the teacher's momentum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from synfarm_trainer.config.checks import need
+
+__all__ = ["EmaConfig", "OptimConfig", "ScheduleConfig"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimConfig:
+    """AdamW (method section 3.8); biases and other one-dimensional tensors are not decayed."""
+
+    lr: float = 2e-3
+    min_lr: float = 0.0
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.04
+    weight_decay_end: float = 0.2
+    clip_norm: float = 0.0
+    """Largest gradient norm; 0 clips nothing."""
+
+    def __post_init__(self) -> None:
+        need(self.lr > 0, "optim.lr", "must be positive")
+        need(0 <= self.min_lr <= self.lr, "optim.min_lr", "must be in 0 to optim.lr")
+        for name in ("beta1", "beta2"):
+            need(0 <= getattr(self, name) < 1, f"optim.{name}", "must be in [0, 1)")
+        need(self.eps > 0, "optim.eps", "must be positive")
+        for name in ("weight_decay", "weight_decay_end", "clip_norm"):
+            need(getattr(self, name) >= 0, f"optim.{name}", "must not be negative")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmaConfig:
+    """Momentum of the teacher, on a half cosine over the run (method section 3.7)."""
+
+    start: float = 0.994
+    end: float = 1.0
+
+    def __post_init__(self) -> None:
+        need(0 <= self.start <= self.end <= 1, "ema.start", "must be in 0 to ema.end, and that at most 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleConfig:
+    steps: int = 500_000
+    warmup_steps: int = 80_000
+
+    def __post_init__(self) -> None:
+        need(self.steps >= 1, "schedule.steps", "must be at least 1")
+        need(0 <= self.warmup_steps < self.steps, "schedule.warmup_steps", "must be in 0 to schedule.steps - 1")

@@ -1,0 +1,56 @@
+"""What happens beside the learning: checkpoints, evaluations, execution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from synfarm_trainer.config.checks import need
+
+__all__ = ["CheckpointConfig", "EvalConfig", "ExecutionConfig"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointConfig:
+    every_steps: int = 1000
+    """A checkpoint is also written at the end and on SIGTERM."""
+
+    def __post_init__(self) -> None:
+        need(self.every_steps >= 1, "checkpoint.every_steps", "must be at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalConfig:
+    """k-NN on held-out captions, before the first and after the last step; a picture of patch features at the end."""
+
+    knn: bool = True
+    k: int = 10
+    bank_captions: int = 2000
+    """Training captions whose images are the bank, at most."""
+    test_captions: int = 1000
+    """Held-out captions that are classified, at most."""
+    bootstrap: int = 1000
+    """Resamples of captions for the standard error."""
+    patch_pca: bool = True
+    """Write ``export/patch-pca.png`` when the run is complete."""
+    patch_pca_captions: int = 3
+    """Held-out captions in it, each of another concept where there are enough, with at most four images each."""
+
+    def __post_init__(self) -> None:
+        for name in ("k", "bank_captions", "test_captions", "patch_pca_captions"):
+            need(getattr(self, name) >= 1, f"eval.{name}", "must be at least 1")
+        need(self.bootstrap >= 2, "eval.bootstrap", "must be at least 2")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionConfig:
+    """How a step is computed; only ``micro_captions`` and ``threads`` may change the last bits of a loss."""
+
+    deterministic: bool = True
+    threads: int = 0
+    """torch threads of one rank; 0 shares the machine's cores among its ranks."""
+    micro_captions: int = 0
+    """Captions in one student pass; 0 takes the rank's whole share at once."""
+
+    def __post_init__(self) -> None:
+        need(0 <= self.threads <= 1024, "execution.threads", "must be in 0 to 1024")
+        need(self.micro_captions >= 0, "execution.micro_captions", "must not be negative")

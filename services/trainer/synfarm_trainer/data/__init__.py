@@ -1,0 +1,1 @@
+"""Reading of manifests and shards, and the batches made of them."""

@@ -1,0 +1,42 @@
+"""Who a crop is: the ids that every draw about it is a function of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synfarm.contracts.randomness import bits
+
+__all__ = ["CropIds"]
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class CropIds:
+    """Who N crops are, arrays of shape (N,): job, caption index, image number, crop number (0 the global one)."""
+
+    job: Ints
+    index: Ints
+    k: Ints
+    crop: Ints
+
+    @classmethod
+    def of(cls, job: Ints, index: Ints, k: Ints, crops: Sequence[int]) -> CropIds:
+        """Every image with each of ``crops``; crops of an image adjacent."""
+        times = len(crops)
+        return cls(job.repeat(times), index.repeat(times), k.repeat(times), np.tile(np.array(crops), len(job)))
+
+    def __len__(self) -> int:
+        return len(self.job)
+
+    def word(self, key: int, epoch: int, *more: int | Ints) -> Ints:
+        """Random bits of each crop: (N,), or (N, ...) when ``more`` brings axes of its own."""
+        axes = max((np.ndim(item) for item in more), default=0)
+        shape = (-1,) + (1,) * axes
+        ids = (x.reshape(shape) for x in (self.job, self.index, self.k, self.crop))
+        drawn: Ints = bits(key, epoch, *ids, *more)
+        return drawn

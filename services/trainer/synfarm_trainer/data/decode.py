@@ -1,0 +1,73 @@
+"""From a caption group in a shard to its decoded images, with damaged ones replaced by a fixed rule.
+
+The rule: in a group whose checksum is wrong, image k that does not decode is replaced by the first of k+1, k+2, …
+(cyclic, of the same group) that does. The checksum covers the group, so an image that decodes is taken as intact.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image
+
+from synfarm.contracts.commits import GroupRow
+from synfarm_trainer.data.fetch import DatasetDamaged, Shard
+
+__all__ = ["DecodedGroup", "decode_group"]
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedGroup:
+    images: tuple[Image.Image, ...]
+    """RGB, in the order that was asked for."""
+    refilled: tuple[tuple[int, int], ...]
+    """(image wanted, image taken) of each replacement."""
+
+
+def _decode(data: bytes) -> Image.Image:
+    with Image.open(io.BytesIO(data)) as image:
+        return image.convert("RGB")
+
+
+def decode_group(shard: Shard, row: GroupRow, wanted: Sequence[int]) -> DecodedGroup:
+    """Images ``wanted`` (numbers within the group) of one group.
+
+    Raises:
+        DatasetDamaged: no image of a damaged group is left, or an intact group does not decode.
+    """
+    members = row.members[:-1]
+    piece = shard.data[row.offset : row.offset + row.length]
+    intact = shard.intact or hashlib.sha256(piece).hexdigest() == row.sha256
+
+    def attempt(number: int) -> Image.Image | None:
+        member = members[number]
+        try:
+            return _decode(shard.data[member.offset : member.offset + member.length])
+        except (OSError, SyntaxError, ValueError) as error:
+            if intact:
+                raise DatasetDamaged(
+                    f"image {member.name} has its committed checksum but does not decode ({error}): the renderer wrote "
+                    "a broken image; redo its unit"
+                ) from error
+            return None
+
+    images: list[Image.Image] = []
+    refilled: list[tuple[int, int]] = []
+    for number in wanted:
+        for shift in range(len(members)):
+            taken = (number + shift) % len(members)
+            image = attempt(taken)
+            if image is not None:
+                break
+        else:
+            raise DatasetDamaged(
+                f"every image of caption {row.caption_id} is damaged in {shard.ref.key}; restore the shard or start a "
+                "run on another dataset"
+            )
+        if shift:
+            refilled.append((number, taken))
+        images.append(image)
+    return DecodedGroup(tuple(images), tuple(refilled))

@@ -1,0 +1,199 @@
+"""Batches by step number, made ahead by threads; what they hold does not depend on how many."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synfarm.contracts.purposes import Purpose
+from synfarm.contracts.randomness import key_of, shuffled_sample
+from synfarm_trainer.config import TrainConfig
+from synfarm_trainer.data.augment import CropParams, apply_crop, draw_params, local_augment
+from synfarm_trainer.data.cells import draw_kept, draw_masks
+from synfarm_trainer.data.cropids import CropIds
+from synfarm_trainer.data.decode import decode_group
+from synfarm_trainer.data.fetch import ShardCache
+from synfarm_trainer.data.manifest import Dataset
+from synfarm_trainer.data.plan import Plan
+
+__all__ = ["Loader", "RankBatch", "batch_sha256", "image_numbers"]
+
+
+@dataclass(frozen=True, eq=False)
+class RankBatch:
+    """A rank's share of a step's batch: c whole captions, images of a caption adjacent, n = c * views."""
+
+    step: int
+    epoch: int
+    rows: NDArray[np.int64]
+    """(c,): rows of the captions in the dataset."""
+    pixels: NDArray[np.uint8]
+    """(n, size, size, 3): global crops."""
+    local_pixels: NDArray[np.uint8] | None
+    """(n * count, local size, local size, 3): local crops, those of an image adjacent."""
+    masks: NDArray[np.bool_] | None
+    """(n, patches): hidden from the student's global crops."""
+    kept: NDArray[np.bool_] | None
+    """(n, depth, 2): global crops that go through a block's attention and its MLP."""
+    local_kept: NDArray[np.bool_] | None
+    """(n * count, depth, 2): the same for local crops."""
+    digests: NDArray[np.uint8]
+    """(c, 32): of each caption's id, pixels, masks and dropped branches."""
+    refilled: tuple[tuple[int, int, int], ...]
+    """(row, image wanted, image taken) of each replacement."""
+    wait_seconds: float
+    """How long the step waited for it."""
+
+
+def batch_sha256(digests: NDArray[np.uint8]) -> str:
+    """The hash of a global batch from its captions' digests, (C, 32) in batch order."""
+    return hashlib.sha256(np.ascontiguousarray(digests).tobytes()).hexdigest()
+
+
+def image_numbers(seed: int, epoch: int, job: int, index: int, images: int, views: int) -> list[int]:
+    """Which images of a caption a batch takes: all of them, or ``views`` distinct ones by keyed draw."""
+    if images == views:
+        return list(range(images))
+    return shuffled_sample(key_of(seed, Purpose.VIEWS), images, views, epoch, job, index)
+
+
+@dataclass(frozen=True, eq=False)
+class _Draws:
+    """What is drawn for a rank's share before its pixels are read; image arrays in batch order."""
+
+    epoch: int
+    rows: NDArray[np.int64]
+    numbers: NDArray[np.int64]
+    """(c, views): which images of each caption."""
+    global_params: CropParams
+    local_params: CropParams | None
+    masks: NDArray[np.bool_] | None
+    kept: NDArray[np.bool_] | None
+    local_kept: NDArray[np.bool_] | None
+
+    def bytes_of(self, place: int, captions: int) -> bytes:
+        """Masks and dropped branches of the caption at ``place``, for its digest."""
+        found = (self.masks, self.kept, self.local_kept)
+        return b"".join(x.reshape(captions, -1)[place].tobytes() for x in found if x is not None)
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """The crops of one caption."""
+
+    pixels: NDArray[np.uint8]
+    local_pixels: NDArray[np.uint8]
+    digest: NDArray[np.uint8]
+    refilled: tuple[tuple[int, int, int], ...]
+
+
+class Loader:
+    """Iterate over a rank's batches from ``start`` to ``stop`` (steps); close it when done."""
+
+    def __init__(
+        self, dataset: Dataset, plan: Plan, cache: ShardCache, config: TrainConfig, *, rank: int = 0, world: int = 1
+    ) -> None:
+        """
+        Raises:
+            ValueError: the ranks do not divide the batch into whole cells.
+        """
+        self._dataset, self._plan, self._cache, self._config = dataset, plan, cache, config
+        self._local = local_augment(config.augment, config.local_crops)
+        self._slice = plan.rank_slice(rank, world)
+        self._pool = ThreadPoolExecutor(config.data.threads, thread_name_prefix="loader")
+        self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
+
+    def close(self) -> None:
+        self._cache.close()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def batches(self, start: int, stop: int) -> Iterator[RankBatch]:
+        """Batches of steps ``start`` to ``stop - 1``; errors of the reading threads are raised here."""
+        queue: deque[tuple[_Draws, list[Future[_Group]]]] = deque()
+        following = start
+        for step in range(start, stop):
+            while following < stop and following <= step + self._config.data.prefetch_steps:
+                queue.append(self._submit(following))
+                following += 1
+            draws, futures = queue.popleft()
+            since = time.perf_counter()
+            groups = [future.result() for future in futures]
+            waited = time.perf_counter() - since
+            yield RankBatch(
+                step=step,
+                epoch=draws.epoch,
+                rows=draws.rows,
+                pixels=np.concatenate([group.pixels for group in groups]),
+                local_pixels=None
+                if draws.local_params is None
+                else np.concatenate([group.local_pixels for group in groups]),
+                masks=draws.masks,
+                kept=draws.kept,
+                local_kept=draws.local_kept,
+                digests=np.stack([group.digest for group in groups]),
+                refilled=tuple(item for group in groups for item in group.refilled),
+                wait_seconds=waited,
+            )
+
+    def _rows(self, step: int) -> NDArray[np.int64]:
+        epoch = self._plan.epoch_of(step)
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, self._plan.epoch_order(epoch)
+        return self._plan.batch(step, self._order)[self._slice]
+
+    def _draw(self, step: int) -> _Draws:
+        """Of the whole share at once: a draw per image would cost more than its pixels."""
+        config, seed = self._config, self._plan.seed
+        rows, epoch, views = self._rows(step), self._plan.epoch_of(step), config.data.views
+        job, index = self._plan.table.job[rows], self._plan.table.index[rows]
+        numbers = np.array(
+            [
+                image_numbers(seed, epoch, int(j), int(i), self._dataset.images_of(int(row)), views)
+                for row, j, i in zip(rows, job, index, strict=True)
+            ],
+            dtype=np.int64,
+        )
+        images = job.repeat(views), index.repeat(views), numbers.reshape(-1)
+        whole = CropIds.of(*images, crops=[0])
+        small = CropIds.of(*images, crops=range(1, 1 + config.local_count))
+        return _Draws(
+            epoch=epoch,
+            rows=rows,
+            numbers=numbers,
+            global_params=draw_params(config.augment, seed, epoch, whole),
+            local_params=draw_params(self._local, seed, epoch, small) if config.uses_local_crops else None,
+            masks=draw_masks(config, seed, epoch, whole),
+            kept=draw_kept(config, seed, epoch, whole, config.cell_images),
+            local_kept=draw_kept(config, seed, epoch, small, config.cell_images * config.local_count)
+            if config.uses_local_crops
+            else None,
+        )
+
+    def _submit(self, step: int) -> tuple[_Draws, list[Future[_Group]]]:
+        draws = self._draw(step)
+        return draws, [self._pool.submit(self._group, draws, place) for place in range(len(draws.rows))]
+
+    def _group(self, draws: _Draws, place: int) -> _Group:
+        """Read and cut one caption's images."""
+        row, views, count = int(draws.rows[place]), self._config.data.views, self._config.local_count
+        shard = self._cache.get(self._dataset.shards[self._dataset.shard_of[row]])
+        group = decode_group(shard, self._dataset.rows[row], draws.numbers[place].tolist())
+        images = list(enumerate(group.images, start=place * views))
+        size = self._config.augment.size
+        pixels = np.stack([apply_crop(image, size, draws.global_params, n) for n, image in images])
+        local_pixels = np.empty(0, dtype=np.uint8)
+        if (params := draws.local_params) is not None:
+            crops = [(image, n * count + i) for n, image in images for i in range(count)]
+            local_pixels = np.stack([apply_crop(image, self._local.size, params, n) for image, n in crops])
+        digest = hashlib.sha256(self._dataset.rows[row].caption_id.encode())
+        for data in (pixels.tobytes(), local_pixels.tobytes(), draws.bytes_of(place, len(draws.rows))):
+            digest.update(data)
+        refilled = tuple((row, wanted, taken) for wanted, taken in group.refilled)
+        return _Group(pixels, local_pixels, np.frombuffer(digest.digest(), dtype=np.uint8), refilled)

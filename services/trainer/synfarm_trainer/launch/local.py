@@ -1,0 +1,105 @@
+"""The launcher for one machine: torchrun as a child that cannot outlive the service."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from synfarm_trainer.launch.files import RunFiles
+from synfarm_trainer.launch.leftovers import MARK, end_marked, mark_of
+
+__all__ = ["LocalChild", "LocalLauncher", "torchrun_command"]
+
+Command = Callable[[str, int, int, Path], Sequence[str]]
+"""(run, attempt, ranks, state folder) to the command line of one start."""
+
+
+def torchrun_command(run: str, attempt: int, ranks: int, state_dir: Path) -> list[str]:
+    """torchrun as ``--standalone`` sets it up (c10d on a free loopback port), but with a rendezvous id of its own:
+    agents that share an id join each other's group."""
+    return [
+        *(sys.executable, "-m", "torch.distributed.run"),
+        *("--nnodes", "1", "--nproc-per-node", str(ranks), "--max-restarts", "0"),
+        *("--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "--rdzv-id", f"{run}-{attempt}"),
+        *("--local-addr", "127.0.0.1"),
+        *("-m", "synfarm_trainer.run", "--run-id", run, "--attempt", str(attempt), "--state-dir", str(state_dir)),
+    ]
+
+
+class LocalChild:
+    """A launcher process that leads a session of its own, so that one signal reaches its whole group."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path, mark: str) -> None:
+        self._process, self._log, self._mark = process, log, mark
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def log(self) -> Path:
+        return self._log
+
+    def poll(self) -> int | None:
+        return self._process.poll()
+
+    def terminate(self) -> None:
+        # To the launcher alone: torchrun passes it on, and a second one would count as impatience.
+        self._process.terminate()
+
+    def kill(self) -> None:
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        end_marked(self._mark)
+
+
+class LocalLauncher:
+    """Runs ranks on this machine. Use from one thread that lives as long as the process does.
+
+    The child asks the kernel for SIGKILL at the death of the *thread* that started it, so the agent dies with a
+    service that is itself killed with SIGKILL; the ranks ask the same of the agent.
+    """
+
+    def __init__(
+        self,
+        files: RunFiles,
+        *,
+        command: Command = torchrun_command,
+        env: Mapping[str, str] | None = None,
+        grace: float = 20.0,
+    ) -> None:
+        self._files, self._command, self._env, self._grace = files, command, dict(env or {}), grace
+
+    def start(self, run: str, attempt: int, ranks: int) -> LocalChild:
+        folder = self._files.folder(run)
+        folder.mkdir(parents=True, exist_ok=True)
+        mark = mark_of(self._files.state_dir, run)
+        env = {
+            **os.environ,
+            **self._env,
+            MARK: mark,
+            "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(max(1, int(self._grace))),
+            "PYTHONUNBUFFERED": "1",
+        }
+        log = self._files.log(run, attempt)
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "synfarm.local.launch", str(os.getpid())),
+                    *self._command(run, attempt, ranks, self._files.state_dir),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=env,
+                start_new_session=True,
+            )
+        return LocalChild(process, log, mark)
+
+    def clear(self, run: str) -> int:
+        return end_marked(mark_of(self._files.state_dir, run))

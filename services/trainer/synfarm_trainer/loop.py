@@ -1,0 +1,153 @@
+"""The training loop: one optimiser step after another, each yielded with its metrics."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.optim import AdamW
+
+from synfarm.contracts.base import utc_now
+from synfarm.contracts.runs import StepMetrics
+from synfarm_trainer import ema
+from synfarm_trainer.config import TrainConfig
+from synfarm_trainer.data.loader import Loader, RankBatch, batch_sha256
+from synfarm_trainer.objectives.synclr.batch import TensorBatch
+from synfarm_trainer.objectives.synclr.networks import Networks
+from synfarm_trainer.objectives.synclr.step import accumulate_gradients
+from synfarm_trainer.optim import set_hyperparameters
+from synfarm_trainer.ranks import Ranks
+from synfarm_trainer.schedules import ema_momentum, learning_rate, teacher_temperature, weight_decay
+
+__all__ = ["NonFinite", "StepOutcome", "Trainer"]
+
+Refill = tuple[int, int, int]
+"""(row, image wanted, image taken)."""
+
+
+class NonFinite(Exception):
+    """A loss term or the gradient is NaN or infinite; raised before the optimiser step, on every rank."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutcome:
+    """A finished step; the same on every rank."""
+
+    metrics: StepMetrics
+    stop: bool
+    """Some rank was asked to stop."""
+    refills: tuple[Refill, ...]
+
+
+class Trainer:
+    """Owns nothing but the order of things; every part is handed in."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        networks: Networks,
+        optimizer: AdamW,
+        loader: Loader,
+        ranks: Ranks,
+        *,
+        steps_per_epoch: int,
+        refilled: int = 0,
+        reach: Callable[[int], None] = lambda step: None,
+        stop_asked: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """``reach`` is called with a step's number before it begins (fault hook ``train.step``)."""
+        self._config, self._networks, self._optimizer = config, networks, optimizer
+        self._loader, self._ranks, self._steps_per_epoch = loader, ranks, steps_per_epoch
+        self._parameters = list(networks.student.parameters())
+        self._reach, self._stop_asked = reach, stop_asked
+        self.refilled = refilled
+
+    def run(self, start: int) -> Iterator[StepOutcome]:
+        """Steps ``start + 1`` to the last (numbers of finished steps); ends early after an outcome with ``stop``.
+
+        Raises:
+            NonFinite, DatasetDamaged, StoreError: the run cannot go on.
+        """
+        since = time.perf_counter()
+        for batch in self._loader.batches(start, self._config.schedule.steps):
+            self._reach(batch.step + 1)
+            outcome = self._step(batch, since)
+            since = time.perf_counter()
+            yield outcome
+            if outcome.stop:
+                return
+
+    def _step(self, batch: RankBatch, since: float) -> StepOutcome:
+        config, ranks, index = self._config, self._ranks, batch.step
+        lr = learning_rate(index, config.schedule, config.optim)
+        momentum = ema_momentum(index, config.schedule, config.ema)
+        set_hyperparameters(self._optimizer, lr=lr, weight_decay=weight_decay(index, config.schedule, config.optim))
+        views = config.data.views
+        temperature = teacher_temperature(index, config.objective)
+        terms = accumulate_gradients(
+            self._networks,
+            TensorBatch.of(batch, views),
+            ranks,
+            config.objective,
+            micro_images=(config.execution.micro_captions or len(batch.rows)) * views,
+            patch_temperature=temperature,
+        )
+        gradient = ranks.sum_gradients(self._parameters)
+        mine = [*map(float, terms.losses.values()), *terms.monitors.values()]
+        mine += [float(len(batch.refilled)), float(self._stop_asked()), batch.wait_seconds]
+        told = ranks.gather(torch.tensor([mine], dtype=torch.float64)).tolist()
+        sums = [sum(column) for column in zip(*told, strict=True)]
+        losses = dict(zip(terms.losses, sums, strict=False))
+        losses["total"] = sum(terms.weights[name] * loss for name, loss in losses.items())
+        monitors = {name: sums[len(terms.losses) + i] / ranks.world for i, name in enumerate(terms.monitors)}
+        if config.uses_ibot:
+            monitors["teacher_temperature"] = temperature
+        norm = float(gradient.norm())
+        self._guard(index + 1, losses, norm)
+        refills = self._gather_refills(batch.refilled, most=int(max(row[-3] for row in told)))
+        self.refilled += len(refills)
+
+        if config.optim.clip_norm and norm > config.optim.clip_norm:
+            for parameter in self._parameters:
+                if parameter.grad is not None:
+                    parameter.grad.mul_(config.optim.clip_norm / norm)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        ema.update(self._networks.teacher, self._networks.student, momentum)
+
+        seconds = time.perf_counter() - since
+        digests = ranks.gather(torch.from_numpy(batch.digests))
+        metrics = StepMetrics(
+            step=index + 1,
+            at=utc_now(),
+            epoch=(index + 1) / self._steps_per_epoch,
+            losses=losses,
+            loss_hex=losses["total"].hex(),
+            batch_sha256=batch_sha256(digests.numpy()),
+            learning_rate=lr,
+            ema_momentum=momentum,
+            seconds=seconds,
+            data_wait_seconds=max(row[-1] for row in told),
+            images_per_second=config.data.captions_per_batch * views / seconds,
+            refilled=self.refilled,
+            monitors={**monitors, "gradient_norm": norm},
+        )
+        return StepOutcome(metrics, stop=any(row[-2] for row in told), refills=refills)
+
+    @staticmethod
+    def _guard(step: int, losses: dict[str, float], norm: float) -> None:
+        for name, value in {**losses, "gradient": norm}.items():
+            if not math.isfinite(value):
+                raise NonFinite(f"{name} is {value} at step {step}; lower optim.lr or set optim.clip_norm")
+
+    def _gather_refills(self, mine: tuple[Refill, ...], most: int) -> tuple[Refill, ...]:
+        if most == 0:
+            return ()
+        padded = np.full((most, 3), -1, dtype=np.int64)
+        padded[: len(mine)] = np.array(mine, dtype=np.int64).reshape(-1, 3)
+        rows = self._ranks.gather(torch.from_numpy(padded)).tolist()
+        return tuple((row, wanted, taken) for row, wanted, taken in rows if row >= 0)

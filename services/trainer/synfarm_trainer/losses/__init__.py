@@ -1,0 +1,1 @@
+"""Losses over tensors only: no configuration, no distribution, no ids beyond labels."""

@@ -1,0 +1,1 @@
+"""The SynCLR objective: multi-positive contrastive learning against an EMA teacher."""

@@ -1,0 +1,47 @@
+"""The heads on top of the backbone (method section 3.4)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = ["PatchHead", "mlp_head"]
+
+
+def mlp_head(width: int, hidden: int, out: int, *, hidden_layers: int) -> nn.Sequential:
+    """(n, width) to (n, out): ``hidden_layers`` of linear, LayerNorm, GELU; then linear without bias, bare LayerNorm.
+
+    The projector has two hidden layers, the predictor one. LayerNorm as in the release; the paper's have BatchNorm.
+    """
+    layers: list[nn.Module] = []
+    for place in range(hidden_layers):
+        layers += [nn.Linear(hidden if place else width, hidden), nn.LayerNorm(hidden), nn.GELU()]
+    layers += [nn.Linear(hidden, out, bias=False), nn.LayerNorm(out, elementwise_affine=False)]
+    return nn.Sequential(*layers)
+
+
+class PatchHead(nn.Module):
+    """(n, width) patch tokens to (n, prototypes) logits: DINO's head.
+
+    Three linear layers with GELU between them; then gain times the cosine with each prototype.
+    """
+
+    def __init__(self, width: int, hidden: int, bottleneck: int, prototypes: int) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(
+            nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, bottleneck)
+        )
+        self.prototypes = nn.Parameter(torch.empty(prototypes, bottleneck))
+        self.gain = nn.Parameter(torch.ones(prototypes, 1))
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """(n, width) to (n, bottleneck), normalised: all of a token that the prototypes see."""
+        return functional.normalize(self.mlp(tokens), dim=-1)
+
+    def compare(self, embedded: Tensor) -> Tensor:
+        """(n, bottleneck) to (n, prototypes)."""
+        return functional.linear(embedded, self.gain * functional.normalize(self.prototypes, dim=-1))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.compare(self.embed(tokens))

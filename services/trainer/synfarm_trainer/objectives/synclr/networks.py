@@ -1,0 +1,79 @@
+"""Student and teacher: the teacher has the student's parts under the same names, less predictor and mask token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from synfarm_trainer import ema
+from synfarm_trainer.config import TrainConfig
+from synfarm_trainer.models.vit import build_vit, init_parameters
+from synfarm_trainer.objectives.synclr.heads import PatchHead, mlp_head
+
+__all__ = ["Networks", "Student", "Teacher", "build_networks"]
+
+
+class _Shared(nn.Module):
+    """Backbone, projector and, with iBOT, patch head."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        super().__init__()
+        head, width = config.objective, config.model.width
+        self.backbone = build_vit(config.model, config.augment.size)
+        self.projector = mlp_head(width, head.head_hidden, head.head_out, hidden_layers=2)
+        if config.uses_ibot:
+            self.patch_head = PatchHead(width, head.patch_hidden, head.patch_bottleneck, head.prototypes)
+
+
+class Teacher(_Shared):
+    def forward(self, images: Tensor, masks: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Keys (n, out), normalised; and the patch tokens (t, width) that the student will not see.
+
+        Args:
+            images: (n, 3, H, W), seen whole.
+            masks: (n, patches) bool, t of them true; tokens come image by image, as the mask is read.
+        """
+        tokens = self.backbone.tokens(images)
+        keys = functional.normalize(self.projector(tokens[:, 0]), dim=-1)
+        return keys, None if masks is None else tokens[:, 1:][masks]
+
+
+class Student(_Shared):
+    def __init__(self, config: TrainConfig) -> None:
+        super().__init__(config)
+        head = config.objective
+        self.predictor = mlp_head(head.head_out, head.head_hidden, head.head_out, hidden_layers=1)
+        self.mask_token = nn.Parameter(torch.empty(1, config.model.width)) if config.uses_ibot else None
+
+    def forward(
+        self, images: Tensor, masks: Tensor | None = None, kept: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Anchors (n, out), normalised; and what it made of the masked patches, (t, width).
+
+        One pass serves both terms: the anchor of a masked image is that of its masked form (method section 3.5).
+
+        Args:
+            images: (n, 3, H, W), global or local crops.
+            masks: (n, patches) bool, t of them true.
+            kept: (n, depth, 2) bool, for stochastic depth.
+        """
+        tokens = self.backbone.tokens(images, masks=masks, mask_token=self.mask_token, kept=kept)
+        anchors = functional.normalize(self.predictor(self.projector(tokens[:, 0])), dim=-1)
+        return anchors, None if masks is None else tokens[:, 1:][masks]
+
+
+@dataclass(frozen=True, slots=True)
+class Networks:
+    student: Student
+    teacher: Teacher
+
+
+def build_networks(config: TrainConfig, seed: int) -> Networks:
+    """Both networks as they are before the first step, a pure function of configuration and seed."""
+    student, teacher = Student(config), Teacher(config)
+    init_parameters(student, seed, config.model.init_std)
+    ema.copy_into(teacher, student)
+    return Networks(student, teacher)

@@ -1,0 +1,139 @@
+"""One gradient of SynCLR, teacher first: exact for the global batch at any number of ranks and micro-batches.
+
+The step of method section 3.9 for the objective of the paper's equation 4: multi-positive contrast of global crops, the
+same for local crops, and iBOT's masked patches. Targets carry no gradient; so once the teacher has seen the whole batch
+every term is a sum over anchors or tokens, and micro-batches add up to the gradient of the large batch as long as each
+divides by the *global* counts.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from synfarm_trainer.config import ObjectiveConfig
+from synfarm_trainer.losses.masked_patches import entropy, masked_patch_loss
+from synfarm_trainer.losses.multi_positive import multi_positive_loss
+from synfarm_trainer.losses.sinkhorn import assignment, prototype_masses
+from synfarm_trainer.models.vit import normalise
+from synfarm_trainer.objectives.synclr.batch import TensorBatch
+from synfarm_trainer.objectives.synclr.networks import Networks, Teacher
+from synfarm_trainer.ranks import Ranks
+
+__all__ = ["StepTerms", "accumulate_gradients"]
+
+
+@dataclass(frozen=True, slots=True)
+class StepTerms:
+    losses: dict[str, Tensor]
+    """This rank's share of each term, unweighted; the shares of all ranks add up to the term."""
+    weights: dict[str, float]
+    """Of each term in the total."""
+    monitors: dict[str, float]
+    """This rank's view; their mean over ranks is what is told."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Lesson:
+    """What the teacher makes of a batch."""
+
+    keys: Tensor
+    """(N, out): of the global batch, in rank order."""
+    labels: Tensor
+    """(N,)"""
+    embedded: list[Tensor]
+    """Of each micro-batch (t, bottleneck), its masked patches; empty without iBOT."""
+    masses: Tensor | None
+    """(prototypes,): by these each micro-batch finds its targets, which of the whole share would fill the memory."""
+    monitors: dict[str, float]
+
+
+@torch.no_grad()
+def _teach(
+    teacher: Teacher, parts: list[TensorBatch], ranks: Ranks, config: ObjectiveConfig, temperature: float
+) -> _Lesson:
+    """Keys gathered once, Sinkhorn once over all masked tokens of the global batch."""
+    seen = [teacher(normalise(part.pixels), part.masks) for part in parts]
+    keys = ranks.gather(torch.cat([own for own, _ in seen]))
+    monitors = {"key_spread": _spread(keys)}
+    patches = [tokens for _, tokens in seen if tokens is not None]
+    embedded: list[Tensor] = []
+    masses: Tensor | None = None
+    if patches:
+        head = teacher.patch_head
+        embedded = [head.embed(tokens) for tokens in patches]
+        logits = partial(map, head.compare, embedded)
+        masses = prototype_masses(logits, temperature, config.sinkhorn_rounds, ranks.gather)
+        monitors["patch_spread"] = _spread(torch.nn.functional.normalize(torch.cat(patches), dim=-1))
+    labels = ranks.gather(torch.cat([part.labels for part in parts]))
+    return _Lesson(keys, labels, embedded, masses, monitors)
+
+
+def accumulate_gradients(
+    networks: Networks,
+    batch: TensorBatch,
+    ranks: Ranks,
+    config: ObjectiveConfig,
+    *,
+    micro_images: int,
+    patch_temperature: float,
+) -> StepTerms:
+    """Add this rank's part of the global gradient to the student's ``grad``; sum over ranks to have the whole.
+
+    Args:
+        batch: of the same size on every rank.
+        micro_images: images in one pass of a network.
+        patch_temperature: of the teacher on masked patches, by its schedule.
+    """
+    count = len(batch)
+    starts = range(0, count, micro_images)
+    parts = [batch.part(start, start + micro_images) for start in starts]
+    lesson = _teach(networks.teacher, parts, ranks, config, patch_temperature)
+    own = torch.arange(count, device=batch.labels.device) + ranks.rank * count
+    images = count * ranks.world
+    # Cells give every rank the same number of masked images.
+    masked_images = 0 if batch.masks is None else ranks.world * int(batch.masks.any(dim=1).sum())
+
+    def contrast(anchors: Tensor, labels: Tensor, left_out: Tensor) -> Tensor:
+        losses = multi_positive_loss(anchors, lesson.keys, labels, lesson.labels, left_out, config.temperature)
+        return losses.sum()
+
+    totals: dict[str, Tensor] = {}
+    uncertainty = 0.0
+    weights = {"contrastive": 1.0, "contrastive_local": config.local_weight, "ibot": config.ibot_weight}
+    for place, (start, part) in enumerate(zip(starts, parts, strict=True)):
+        terms: dict[str, Tensor] = {}
+        anchors, predicted = networks.student(normalise(part.pixels), part.masks, part.kept)
+        # A global anchor's own crop, as the teacher saw it, is neither positive nor candidate.
+        terms["contrastive"] = contrast(anchors, part.labels, own[start : start + len(part)]) / images
+        if part.local_pixels is not None:
+            # A local anchor meets every key, its own image's too. Local crops are never keys.
+            each = len(part.local_pixels) // len(part)
+            anchors, _ = networks.student(normalise(part.local_pixels), None, part.local_kept)
+            labels = part.labels.repeat_interleave(each)
+            terms["contrastive_local"] = contrast(anchors, labels, torch.full_like(labels, -1)) / (images * each)
+        if part.masks is not None and predicted is not None and lesson.masses is not None:
+            seen = networks.teacher.patch_head.compare(lesson.embedded[place])
+            targets = assignment(seen, patch_temperature, lesson.masses)
+            losses = masked_patch_loss(networks.student.patch_head(predicted), targets, config.student_temperature)
+            # Each masked image weighs the same, whatever its number of masked tokens.
+            tokens = part.masks.sum(dim=1, keepdim=True).expand_as(part.masks)[part.masks]
+            terms["ibot"] = (losses / tokens).sum() / masked_images
+            uncertainty += float(entropy(targets).sum())
+        torch.autograd.backward(torch.stack([weights[name] * term for name, term in terms.items()]).sum())
+        for name, term in terms.items():
+            totals[name] = totals.get(name, torch.zeros((), dtype=torch.float64)) + term.detach().double().cpu()
+    monitors = lesson.monitors
+    if batch.masks is not None:
+        monitors["target_entropy"] = uncertainty / (int(batch.masks.sum()) * math.log(config.prototypes))
+        monitors["mask_share"] = float(batch.masks.double().mean())
+    return StepTerms(totals, {name: weights[name] for name in totals}, monitors)
+
+
+def _spread(rows: Tensor) -> float:
+    """Of unit vectors (n, d): near 1 when they fill the sphere, 0 when they have collapsed to one point."""
+    return float(rows.std(dim=0, correction=0).mean()) * math.sqrt(rows.shape[1])

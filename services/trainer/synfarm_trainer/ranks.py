@@ -1,0 +1,66 @@
+"""What ranks exchange, always in rank order, so that a sum has one order of its terms whatever happened before.
+
+torch's DistributedDataParallel is not used: it rebuilds its buckets after the first backward, so that a resumed process
+would add gradients in another order than an unbroken one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+__all__ = ["Ranks"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """This process among its peers; with ``world`` 1 no process group is needed."""
+
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """(n, ...) of each rank, equal n, as (world * n, ...) in rank order; carries no gradient."""
+        rows = rows.detach().contiguous()
+        if self.world == 1:
+            return rows
+        parts = [torch.empty_like(rows) for _ in range(self.world)]
+        dist.all_gather(parts, rows)
+        return torch.cat(parts)
+
+    def broadcast(self, values: Tensor) -> Tensor:
+        """The first rank's values on every rank."""
+        if self.world > 1:
+            dist.broadcast(values, src=0)
+        return values
+
+    def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> Tensor:
+        """Replace each gradient by the sum over ranks, added in rank order; the flat sum is returned.
+
+        Each rank adds up one piece of the flat gradient and hands it to all: the traffic of a ring all-reduce.
+        """
+        flat = torch.cat([p.grad.reshape(-1) if p.grad is not None else p.new_zeros(p.numel()) for p in parameters])
+        if self.world > 1:
+            size = flat.numel()
+            piece = -(-size // self.world)
+            padded = torch.nn.functional.pad(flat, (0, piece * self.world - size))
+            received = torch.empty_like(padded)
+            dist.all_to_all_single(received, padded)
+            total = received[:piece].clone()
+            for start in range(piece, piece * self.world, piece):
+                total += received[start : start + piece]
+            flat = self.gather(total)[:size]
+        offset = 0
+        for parameter in parameters:
+            count = parameter.numel()
+            parameter.grad = flat[offset : offset + count].view_as(parameter)
+            offset += count
+        return flat

@@ -1,0 +1,66 @@
+"""Entry of one rank: ``python -m synfarm_trainer.run --run-id … --attempt … --state-dir …`` under torchrun."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from synfarm.contracts.ids import check_ulid
+from synfarm.faults import Faults
+from synfarm.settings import ProcessSettings, StoreSettings
+from synfarm.telemetry import configure_logging, get_logger
+from synfarm_trainer.parent import die_with_agent
+
+__all__ = ["main"]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train; 0 if the run is complete or was stopped by SIGTERM, 1 otherwise. The exit record says which and why."""
+    die_with_agent()
+    parser = argparse.ArgumentParser(prog="synfarm_trainer.run", description="One rank of a training run.")
+    parser.add_argument("--run-id", required=True, type=check_ulid)
+    parser.add_argument("--attempt", required=True, type=int)
+    parser.add_argument("--state-dir", required=True, type=Path)
+    options = parser.parse_args(arguments)
+    settings = ProcessSettings()
+    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    configure_logging(settings.log_level, settings.log_format, process=f"trainer-{rank}")
+    log = get_logger(__name__)
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
+
+    # Slow imports come after the parent-death signal is set.
+    import torch.distributed as dist
+
+    from synfarm.storage.minio_store import open_store
+    from synfarm_trainer.ranks import Ranks
+    from synfarm_trainer.session import Session, Start, exit_reason
+
+    start = Start(options.run_id, options.attempt, options.state_dir)
+    session: Session | None = None
+    try:
+        if world > 1:
+            dist.init_process_group("gloo")
+        session = Session(open_store(StoreSettings()), start, Ranks(rank, world), Faults(settings.faults), stop.is_set)
+        reason = session.train()
+        session.close()
+        if rank == 0:
+            start.leave(reason, None, session.step)
+    except Exception as error:
+        reached = session.step if session is not None else 0
+        log.error("run_failed", run=start.run, step=reached, exc_info=True)
+        start.leave(exit_reason(error), f"{error}"[:2000], reached)
+        # Without waiting for threads: other ranks and uploads may hang on what has just failed.
+        sys.stderr.flush()
+        os._exit(1)
+    if world > 1:
+        dist.destroy_process_group()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

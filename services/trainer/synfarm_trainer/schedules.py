@@ -1,0 +1,42 @@
+"""Schedules as pure functions of the step number (method sections 3.6 to 3.8), evaluated before the step."""
+
+from __future__ import annotations
+
+import math
+
+from synfarm_trainer.config import EmaConfig, ObjectiveConfig, OptimConfig, ScheduleConfig
+
+__all__ = ["ema_momentum", "half_cosine", "learning_rate", "teacher_temperature", "weight_decay"]
+
+
+def half_cosine(step: float, steps: float, start: float, end: float) -> float:
+    """From ``start`` at step 0 to ``end`` at ``steps``."""
+    return end + (start - end) * (1 + math.cos(math.pi * step / steps)) / 2
+
+
+def learning_rate(step: int, schedule: ScheduleConfig, optim: OptimConfig) -> float:
+    """Linear from 0 over the warm-up, then a half cosine to ``min_lr``."""
+    warmup = schedule.warmup_steps
+    if step < warmup:
+        return optim.lr * step / warmup
+    return half_cosine(step - warmup, schedule.steps - warmup, optim.lr, optim.min_lr)
+
+
+def weight_decay(step: int, schedule: ScheduleConfig, optim: OptimConfig) -> float:
+    """A half cosine over the whole run, without warm-up."""
+    return half_cosine(step, schedule.steps, optim.weight_decay, optim.weight_decay_end)
+
+
+def ema_momentum(step: int, schedule: ScheduleConfig, ema: EmaConfig) -> float:
+    """A half cosine over the whole run."""
+    return half_cosine(step, schedule.steps, ema.start, ema.end)
+
+
+def teacher_temperature(step: int, objective: ObjectiveConfig) -> float:
+    """Of the masked patches' targets: linear over its own number of steps, then constant."""
+    start, end, steps = (
+        objective.teacher_temperature_start,
+        objective.teacher_temperature,
+        objective.teacher_temperature_steps,
+    )
+    return end if step >= steps else start + (end - start) * step / steps

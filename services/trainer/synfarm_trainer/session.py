@@ -1,0 +1,214 @@
+"""One start of one rank: from the frozen spec to the exit record, wired here and nowhere else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from synfarm.contracts import layout
+from synfarm.contracts.runs import CheckpointCommit, RunAttempt, RunSpec
+from synfarm.faults import Faults
+from synfarm.storage.protocol import ObjectStore
+from synfarm.telemetry import get_logger
+from synfarm_trainer.checkpoint import CheckpointStore, Fenced, Saver
+from synfarm_trainer.config import TrainConfig, from_dict
+from synfarm_trainer.data.fetch import DatasetDamaged, ShardCache
+from synfarm_trainer.data.loader import Loader
+from synfarm_trainer.data.manifest import Dataset, DatasetInvalid, load_dataset
+from synfarm_trainer.data.plan import Plan
+from synfarm_trainer.evaluation import Evaluation
+from synfarm_trainer.export import export_backbone
+from synfarm_trainer.journal import Journal, MetricsUploader, leave_exit_record
+from synfarm_trainer.loop import NonFinite, StepOutcome, Trainer
+from synfarm_trainer.objectives.synclr.networks import build_networks
+from synfarm_trainer.optim import build_optimizer
+from synfarm_trainer.patience import patiently
+from synfarm_trainer.ranks import Ranks
+from synfarm_trainer.state import restore, snapshot
+
+__all__ = ["Session", "Start", "exit_reason"]
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Which run, which start of it, and where its local files lie."""
+
+    run: str
+    attempt: int
+    state_dir: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.state_dir / "runs" / self.run
+
+    def leave(self, reason: str, detail: str | None, step: int) -> None:
+        leave_exit_record(self.folder / f"exit-{self.attempt:06d}.json", reason, detail, step)
+
+
+def exit_reason(error: Exception) -> str:
+    """The exit record's word for an error; ``crash`` is worth another start, the others are not."""
+    if isinstance(error, NonFinite):
+        return "nan"
+    if isinstance(error, DatasetDamaged | DatasetInvalid):
+        return "data"
+    if isinstance(error, Fenced):
+        return "fenced"
+    return "config" if isinstance(error, ValueError) else "crash"
+
+
+class Session:
+    """Built by ``run.py``; :meth:`train` runs to the end, to a stop, or to an error."""
+
+    def __init__(
+        self, store: ObjectStore, start: Start, ranks: Ranks, faults: Faults, stop_asked: Callable[[], bool]
+    ) -> None:
+        """Read the spec and data, build everything, load the newest whole checkpoint.
+
+        Raises:
+            ValueError, DatasetInvalid, StoreError: the run cannot begin; the message names the field.
+        """
+        self._store, self._start, self._ranks = store, start, ranks
+        self.spec = RunSpec.from_bytes(patiently(store.get, layout.run(start.run)))
+        self.config: TrainConfig = from_dict(self.spec.config)
+        token = RunAttempt.from_bytes(patiently(store.get, layout.attempt(start.run, start.attempt))).token
+        config = self.config
+        self._threads()
+        data = config.data
+        self._dataset: Dataset = patiently(load_dataset, store, self.spec.datasets, views=data.views)
+        self._plan = Plan(
+            self._dataset.table,
+            self.spec.seed,
+            data.captions_per_batch,
+            data.block_shards,
+            data.held_out,
+            data.cell_captions,
+        )
+        self._plan.rank_slice(ranks.rank, ranks.world)
+        self._networks = build_networks(config, self.spec.seed)
+        self._optimizer = build_optimizer(self._networks.student, config.optim)
+        self._checkpoints = CheckpointStore(store, start.run, start.attempt, token)
+        self.step, refilled = self._resume()
+        self._cache = ShardCache(store, data.cache_mib << 20)
+        self._evaluation = Evaluation(store, start.run, config, self._dataset, self._plan, self._cache)
+        self._loader = Loader(self._dataset, self._plan, self._cache, config, rank=ranks.rank, world=ranks.world)
+        self._trainer = Trainer(
+            config,
+            self._networks,
+            self._optimizer,
+            self._loader,
+            ranks,
+            steps_per_epoch=self._plan.steps_per_epoch,
+            refilled=refilled,
+            reach=lambda step: faults.reach("train.step", unit=step),
+            stop_asked=stop_asked,
+        )
+        self._saver = Saver(self._checkpoints)
+        self._journal: Journal | None = None
+        self._metrics: MetricsUploader | None = None
+        if ranks.is_first:
+            self._journal = Journal(start.folder / f"journal-{start.attempt:06d}.jsonl")
+            self._metrics = MetricsUploader(store, start.run, start.attempt)
+
+    def _threads(self) -> None:
+        execution = self.config.execution
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        torch.set_num_threads(execution.threads or max(1, (os.cpu_count() or 1) // local))
+        torch.use_deterministic_algorithms(execution.deterministic)
+
+    def _resume(self) -> tuple[int, int]:
+        """(step, samples refilled); the first rank chooses, so that all go on from the same checkpoint."""
+        chosen = torch.tensor([-1, 0], dtype=torch.int64)
+        files: dict[str, bytes] = {}
+        if self._ranks.is_first and (found := self._checkpoints.newest()) is not None:
+            chosen, files = torch.tensor(found[:2], dtype=torch.int64), found[2]
+        attempt, step = self._ranks.broadcast(chosen).tolist()
+        if attempt < 0:
+            return 0, 0
+        files = files or self._checkpoints.load(attempt, step)
+        refilled = restore(self._networks, self._optimizer, files)
+        _log.info("resumed", run=self._start.run, step=step, of_attempt=attempt, attempt=self._start.attempt)
+        return step, refilled
+
+    def train(self) -> str:
+        """Run on; ``completed`` or ``stopped``.
+
+        Raises:
+            NonFinite, DatasetDamaged, Fenced, StoreError: the run cannot go on.
+        """
+        config, first = self.config, self.step
+        self._tell("state", {"state": "running", "step": first, "resumed_step": first, "steps": config.schedule.steps})
+        if first == 0:
+            self._evaluate()
+        stopped = False
+        for outcome in self._trainer.run(first):
+            self.step = outcome.metrics.step
+            self._record(outcome)
+            self._announce(self._saver.poll())
+            stopped = outcome.stop and self.step < config.schedule.steps
+            if self.step % config.checkpoint.every_steps == 0 or stopped or self.step == config.schedule.steps:
+                self._save()
+        self._announce(self._saver.drain())
+        reason = "stopped" if stopped else "completed"
+        if not stopped:
+            # The network first: evaluations read images, which may have been damaged since the run began.
+            if self._ranks.is_first:
+                export_backbone(self._store, self._start.run, self.step, self._networks.teacher.backbone, config)
+            self._evaluate()
+            self._draw_patches()
+        self._tell("state", {"state": reason, "step": self.step})
+        return reason
+
+    def close(self) -> None:
+        """Let go of threads and files; what has not been uploaded is given half a minute."""
+        self._loader.close()
+        self._saver.close()
+        if self._metrics is not None:
+            self._metrics.close()
+        if self._journal is not None:
+            self._journal.close()
+
+    def _tell(self, kind: Any, data: dict[str, Any]) -> None:
+        if self._journal is not None:
+            self._journal.write(kind, data)
+
+    def _record(self, outcome: StepOutcome) -> None:
+        if self._metrics is not None:
+            self._tell("step", outcome.metrics.model_dump(mode="json"))
+            self._metrics.add(outcome.metrics)
+        for row, wanted, taken in outcome.refills:
+            caption = self._dataset.rows[row].caption_id
+            shard = self._dataset.shards[self._dataset.shard_of[row]].key
+            refill = {"caption_id": caption, "image": wanted, "taken": taken, "shard": shard}
+            self._tell("state", {"state": "running", "step": self.step, "refilled": refill})
+        data, refilled = self.config.data, self._trainer.refilled
+        samples = self.step * data.captions_per_batch * data.views
+        if refilled > max(data.refill_allowance, data.max_refill_rate * samples):
+            raise DatasetDamaged(
+                f"{refilled} of {samples} samples were replaced because of damage at rest, more than "
+                f"data.max_refill_rate ({data.max_refill_rate}); restore the damaged shards (see the journal)"
+            )
+
+    def _save(self) -> None:
+        if not self._ranks.is_first:
+            return
+        files = snapshot(self._networks, self._optimizer, refilled=self._trainer.refilled)
+        self._announce(self._saver.save(self.step, self._ranks.world, files))
+
+    def _announce(self, commit: CheckpointCommit | None) -> None:
+        if commit is not None:
+            self._tell("checkpoint", {"step": commit.step, "attempt": commit.attempt})
+
+    def _evaluate(self) -> None:
+        if self.config.eval.knn and self._ranks.is_first:
+            self._tell("eval", self._evaluation.nearest_neighbours(self._networks.teacher.backbone, self.step))
+
+    def _draw_patches(self) -> None:
+        if self.config.eval.patch_pca and self._ranks.is_first:
+            self._evaluation.patch_picture(self._networks.teacher.backbone, self.step)

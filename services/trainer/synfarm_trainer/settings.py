@@ -1,0 +1,37 @@
+"""Settings of the trainer service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+__all__ = ["TrainerSettings"]
+
+
+class TrainerSettings(BaseSettings):
+    """``SYNFARM_TRAINER_*``."""
+
+    model_config = SettingsConfigDict(env_prefix="SYNFARM_TRAINER_", frozen=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8002, ge=0, le=65535)
+    state_dir: Path = Path(".synfarm/trainer")
+    """Journals and logs of runs; must not be shared by two services."""
+    max_ranks: int = Field(default=8, ge=1)
+    """Most ranks that a run may ask for on this machine."""
+    barren_restarts: int = Field(default=3, ge=0)
+    """Restarts in a row without a newer committed checkpoint before a run counts as failed."""
+    grace_seconds: float = Field(default=20.0, gt=0)
+    """From SIGTERM to SIGKILL when a run is stopped: time for a last checkpoint."""
+    shutdown_grace_seconds: float = Field(default=8.0, gt=0)
+    """The same when the service itself ends; keep it below the supervisor's own limit."""
+    backoff_seconds: float = Field(default=1.0, ge=0)
+    """Pause before a restart without progress; doubles each time, to a minute."""
+    heartbeat_seconds: float = Field(default=15.0, ge=1)
+    """Between comment lines on an idle event stream."""
+    health_age_seconds: float = Field(default=60.0, gt=0)
+    """``/healthz`` fails when the runner has shown no life for this long."""
+    body_limit: int = Field(default=1 << 20, ge=1 << 10)
+    """Bytes of a request body."""

@@ -1,0 +1,46 @@
+"""Everything that a resumed run needs, as the files of a checkpoint and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import torch
+from safetensors.torch import load, save
+from torch import nn
+from torch.optim import AdamW
+
+from synfarm_trainer.objectives.synclr.networks import Networks
+from synfarm_trainer.optim import load_moments, moments
+
+__all__ = ["restore", "snapshot", "tensors_of"]
+
+
+def tensors_of(module: nn.Module) -> bytes:
+    """A module's parameters as safetensors under their names."""
+    return save({name: p.detach().contiguous() for name, p in module.named_parameters()})
+
+
+def snapshot(networks: Networks, optimizer: AdamW, *, refilled: int) -> dict[str, bytes]:
+    """Files by name. The data state is the step alone, which the commit holds."""
+    return {
+        "student.safetensors": tensors_of(networks.student),
+        "teacher.safetensors": tensors_of(networks.teacher),
+        "optimizer.safetensors": save(moments(networks.student, optimizer)),
+        "state.json": json.dumps({"refilled": refilled}).encode(),
+    }
+
+
+@torch.no_grad()
+def restore(networks: Networks, optimizer: AdamW, files: Mapping[str, bytes]) -> int:
+    """Load a snapshot into networks of the same shape; the number of samples refilled so far.
+
+    Raises:
+        KeyError: a file or tensor is missing.
+        RuntimeError: a shape differs.
+    """
+    networks.student.load_state_dict(load(files["student.safetensors"]))
+    networks.teacher.load_state_dict(load(files["teacher.safetensors"]))
+    load_moments(networks.student, optimizer, load(files["optimizer.safetensors"]))
+    refilled: int = json.loads(files["state.json"])["refilled"]
+    return refilled

@@ -1,0 +1,102 @@
+"""The order of training as a pure function."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from synfarm.contracts.ids import caption_id
+from synfarm_trainer.data.plan import GroupTable, Plan, held_out_rows
+
+JOB = "01hzzzzzzzzzzzzzzzzzzzzzz0"
+
+
+def table(groups: int, per_shard: int, concepts: int) -> GroupTable:
+    ids = [caption_id(JOB, 3 * i) for i in range(groups)]
+    return GroupTable.build(ids, [i // per_shard for i in range(groups)], [f"c{i % concepts}" for i in range(groups)])
+
+
+plans = st.builds(
+    lambda groups, per_shard, concepts, seed, batch, block: Plan(
+        table(groups, per_shard, concepts), seed, batch, block, 0.2
+    ),
+    groups=st.integers(30, 120),
+    per_shard=st.integers(1, 17),
+    concepts=st.integers(1, 9),
+    seed=st.integers(0, 2**63 - 1),
+    batch=st.sampled_from([2, 6, 12]),
+    block=st.integers(1, 8),
+)
+
+
+@given(plans, st.integers(0, 5))
+@settings(max_examples=60, deadline=None)
+def test_an_epoch_visits_every_training_group_once_and_no_held_out_one(plan: Plan, epoch: int) -> None:
+    order = plan.epoch_order(epoch)
+    assert sorted(order.tolist()) == np.flatnonzero(~plan.held).tolist()
+
+
+@given(plans, st.integers(0, 40))
+@settings(max_examples=40, deadline=None)
+def test_a_batch_depends_on_its_step_alone_and_ranks_share_it_out(plan: Plan, step: int) -> None:
+    batch = plan.batch(step)
+    again = Plan(plan.table, plan.seed, plan.captions_per_batch, plan.block_shards, plan.held_out)
+    assert again.batch(step).tolist() == batch.tolist()
+    for world in (1, 2):
+        parts = [batch[plan.rank_slice(rank, world)] for rank in range(world)]
+        assert np.concatenate(parts).tolist() == batch.tolist()
+
+
+@given(plans)
+@settings(max_examples=30, deadline=None)
+def test_steps_of_an_epoch_are_disjoint_and_drop_less_than_a_batch(plan: Plan) -> None:
+    per_epoch = plan.steps_per_epoch
+    seen = np.concatenate([plan.batch(per_epoch + step) for step in range(per_epoch)])
+    assert len(set(seen.tolist())) == len(seen)
+    assert plan.groups - len(seen) < plan.captions_per_batch
+    assert {plan.epoch_of(per_epoch + step) for step in range(per_epoch)} == {1}
+
+
+def test_epochs_and_seeds_have_orders_of_their_own() -> None:
+    plan = Plan(table(100, 8, 5), 1, 10, 4, 0.2)
+    orders = [plan.epoch_order(0), plan.epoch_order(1), Plan(plan.table, 2, 10, 4, 0.2).epoch_order(0)]
+    assert len({tuple(order.tolist()) for order in orders}) == 3
+
+
+def test_a_block_holds_only_its_shards() -> None:
+    plan = Plan(table(96, 8, 4), 3, 8, 2, 0.25)
+    shards = plan.table.shard[plan.epoch_order(0)]
+    changes = np.flatnonzero(np.diff([len(set(shards[: i + 1])) for i in range(len(shards))])) + 1
+    assert len(changes) == 11, "each shard is first met once"
+    for start in changes[1::2]:
+        assert not set(shards[:start]) & set(shards[start:])
+
+
+@given(st.integers(2, 60), st.integers(1, 6), st.floats(0.05, 0.9), st.integers(0, 9))
+@settings(max_examples=60, deadline=None)
+def test_held_out_captions_are_stratified(groups: int, concepts: int, share: float, seed: int) -> None:
+    of = table(groups, 4, concepts)
+    held = held_out_rows(of, seed, share)
+    for concept in set(of.concept.tolist()):
+        members = held[of.concept == concept]
+        if len(members) == 1:
+            assert not members.any()
+        else:
+            assert 1 <= members.sum() < len(members)
+            assert abs(members.sum() - share * len(members)) <= 1
+
+
+def test_held_out_captions_do_not_depend_on_what_else_is_there_of_other_concepts() -> None:
+    small, large = table(40, 4, 4), table(40, 10, 4)
+    assert held_out_rows(small, 5, 0.2).tolist() == held_out_rows(large, 5, 0.2).tolist()
+
+
+def test_what_does_not_fit_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=r"data\.captions_per_batch: 99 captions do not fit"):
+        Plan(table(40, 4, 4), 0, 99, 4, 0.2)
+    with pytest.raises(ValueError, match=r"cannot be shared by 3 ranks; use a multiple of 3"):
+        Plan(table(40, 4, 4), 0, 8, 4, 0.2).rank_slice(0, 3)
+    with pytest.raises(ValueError, match="occurs twice"):
+        GroupTable.build([caption_id(JOB, 1)] * 2, [0, 0], ["a", "a"])

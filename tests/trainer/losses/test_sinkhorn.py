@@ -1,0 +1,120 @@
+"""Sinkhorn's targets against a slow reference, against numbers of the published code, and shared among ranks.
+
+``reference_numbers.npz`` holds inputs of ours and what the published functions of SynCLR make of them.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from synfarm_trainer.losses.sinkhorn import assignment, prototype_masses
+
+REFERENCE = np.load(Path(__file__).with_name("reference_numbers.npz"), allow_pickle=False)
+
+
+def sinkhorn(logits, temperature, rounds, gather=lambda rows: rows, cuts=()) -> torch.Tensor:
+    """Targets of a rank's tokens, which are cut into pieces."""
+    masses = prototype_masses(lambda: logits.tensor_split(cuts), temperature, rounds, gather)
+    return torch.cat([assignment(piece, temperature, masses) for piece in logits.tensor_split(cuts)])
+
+
+def slow(logits: torch.Tensor, temperature: float, rounds: int) -> list[list[float]]:
+    """The textbook form: exp, then rows, K, columns, B, in Python floats."""
+    q = [[math.exp(value / temperature) for value in token] for token in logits.tolist()]
+    tokens, prototypes = len(q), len(q[0])
+    total = sum(map(sum, q))
+    q = [[value / total for value in token] for token in q]
+    for _ in range(rounds):
+        mass = [sum(token[k] for token in q) for k in range(prototypes)]
+        q = [[value / mass[k] / prototypes for k, value in enumerate(token)] for token in q]
+        q = [[value / sum(token) / tokens for value in token] for token in q]
+    return [[tokens * value for value in token] for token in q]
+
+
+def draw(tokens: int, prototypes: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(tokens, prototypes, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) / 3
+
+
+def shared(parts: list[torch.Tensor], temperature: float, rounds: int) -> list[torch.Tensor]:
+    """As so many ranks would compute it, each in a thread of its own."""
+    meeting = threading.Barrier(len(parts))
+    told: list[torch.Tensor | None] = [None] * len(parts)
+    found: list[torch.Tensor | None] = [None] * len(parts)
+
+    def rank(number: int) -> None:
+        def gather(rows: torch.Tensor) -> torch.Tensor:
+            told[number] = rows
+            meeting.wait(30)
+            everything = torch.cat([rows for rows in told if rows is not None])
+            meeting.wait(30)
+            return everything
+
+        found[number] = sinkhorn(parts[number], temperature, rounds, gather)
+
+    threads = [threading.Thread(target=rank, args=(number,)) for number in range(len(parts))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return [rows for rows in found if rows is not None]
+
+
+@pytest.mark.parametrize("rounds", [1, 3, 5])
+@pytest.mark.parametrize("temperature", [0.04, 0.07, 1.0])
+def test_it_equals_the_slow_reference(temperature: float, rounds: int) -> None:
+    logits = draw(17, 6)
+    assert sinkhorn(logits, temperature, rounds).flatten().tolist() == pytest.approx(
+        [value for token in slow(logits, temperature, rounds) for value in token], rel=1e-10, abs=1e-14
+    )
+
+
+@pytest.mark.parametrize("temperature", ["0.04", "0.07"])
+def test_two_ranks_get_the_published_numbers(temperature: str) -> None:
+    parts = [torch.from_numpy(REFERENCE[f"sinkhorn/logits{rank}"]) for rank in (0, 1)]
+    for rank, targets in enumerate(shared(parts, float(temperature), 3)):
+        expected = torch.from_numpy(REFERENCE[f"sinkhorn/targets{rank}/{temperature}"])
+        assert torch.allclose(targets, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("sizes", [(10, 14), (24, 0), (5, 7, 12)])
+def test_ranks_share_what_one_would_compute_alone(sizes: tuple[int, ...]) -> None:
+    logits = draw(24, 8, seed=1)
+    together = torch.cat(shared(list(logits.split(sizes)), 0.05, 3))
+    assert torch.allclose(together, sinkhorn(logits, 0.05, 3), rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("cuts", [(1,), (5, 5, 20), (0, 24)])
+def test_pieces_give_what_the_whole_gives(cuts: tuple[int, ...]) -> None:
+    logits = draw(24, 8, seed=1)
+    pieces = sinkhorn(logits, 0.05, 3, cuts=cuts)
+    assert torch.allclose(pieces, sinkhorn(logits, 0.05, 3), rtol=1e-12, atol=1e-15)
+
+
+def test_tokens_become_distributions_and_prototypes_share_the_mass() -> None:
+    logits = draw(400, 10, seed=2)
+    before = logits.clone()
+    targets = sinkhorn(logits, 0.07, 10)
+    assert torch.allclose(targets.sum(dim=1), torch.ones(400, dtype=torch.float64), atol=1e-12)
+    assert torch.allclose(targets.sum(dim=0), torch.full((10,), 40.0, dtype=torch.float64), rtol=0.05)
+    assert torch.equal(logits, before), "the input is not touched"
+
+
+def test_a_large_gain_stays_in_the_range_of_float32() -> None:
+    logits = 50 * draw(40, 12, seed=3)
+    targets = sinkhorn(logits.float(), 0.04, 3)
+    assert targets.isfinite().all()
+    exact = sinkhorn(logits, 0.04, 3)
+    assert torch.allclose(targets.double(), exact, atol=1e-2)
+    half = sinkhorn(draw(40, 12).bfloat16(), 0.07, 3)
+    assert half.dtype == torch.float32
+
+
+def test_features_that_have_collapsed_get_targets_without_information() -> None:
+    targets = sinkhorn(draw(1, 8).expand(30, 8), 0.04, 3)
+    assert torch.allclose(targets, torch.full_like(targets, 1 / 8), atol=1e-12)

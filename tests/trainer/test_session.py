@@ -1,0 +1,272 @@
+"""A whole run in one process over an in-memory store."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load
+from timm.models.vision_transformer import VisionTransformer
+
+from synfarm.contracts import layout
+from synfarm.contracts.runs import StepMetrics
+from synfarm.faults import Faults
+from synfarm.storage.memory import MemoryStore
+from synfarm_trainer.checkpoint import CheckpointInvalid, CheckpointStore, Fenced
+from synfarm_trainer.data.fetch import DatasetDamaged, ShardCache
+from synfarm_trainer.loop import NonFinite
+from synfarm_trainer.ranks import Ranks
+from synfarm_trainer.session import Session, Start, exit_reason
+
+RUN = "01hzzzzzzzzzzzzzzzzzzzzzz1"
+
+
+class Hook(Faults):
+    """Something to do before each step."""
+
+    def __init__(self, action: Callable[[int], None]) -> None:
+        super().__init__()
+        self._action = action
+
+    def reach(self, point: str, unit: int | None = None) -> None:
+        assert point == "train.step"
+        self._action(unit or 0)
+
+
+@pytest.fixture(autouse=True)
+def _torch_state():
+    threads = torch.get_num_threads()
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def begin(tmp_path: Path, write_dataset, write_run, open_attempt):
+    """(store, attempt, overrides, action, stop) to a session; a store without a dataset is given one."""
+
+    def make(store, attempt=0, overrides=None, action=lambda step: None, stop=lambda: False) -> Session:
+        if store.head(layout.run(RUN)) is None:
+            write_run(store, write_dataset(store), overrides=overrides)
+        open_attempt(store, attempt)
+        return Session(store, Start(RUN, attempt, tmp_path), Ranks(), Hook(action), stop)
+
+    def journal(attempt: int) -> list[dict]:
+        path = tmp_path / "runs" / RUN / f"journal-{attempt:06d}.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    make.journal = journal
+    return make
+
+
+def finish(session: Session) -> str:
+    try:
+        return session.train()
+    finally:
+        session.close()
+
+
+def losses(lines: list[dict]) -> dict[int, tuple[str, str]]:
+    return {
+        line["data"]["step"]: (line["data"]["loss_hex"], line["data"]["batch_sha256"])
+        for line in lines
+        if line["type"] == "step"
+    }
+
+
+def test_a_run_leaves_metrics_checkpoints_evals_and_an_export_that_timm_loads(begin) -> None:
+    store = MemoryStore()
+    session = begin(store)
+    assert finish(session) == "completed"
+    lines = begin.journal(0)
+    assert sorted(losses(lines)) == list(range(1, 13))
+    assert [line["data"]["step"] for line in lines if line["type"] == "eval"] == [0, 12]
+    assert [line["data"]["step"] for line in lines if line["type"] == "checkpoint"] == [3, 6, 9, 12]
+    assert lines[-1]["data"] == {"state": "completed", "step": 12}
+    uploaded = [
+        StepMetrics.from_bytes(line)
+        for info in store.list(layout.metrics_prefix(RUN))
+        for line in store.get(info.key).splitlines()
+    ]
+    assert [metrics.step for metrics in uploaded] == list(range(1, 13))
+    report = json.loads(store.get(layout.eval_record(RUN, 12, "knn.json")))
+    assert report["test_images"] == 4 * report["test_captions"] == 64
+    assert {"raw_pixels", "colour_histogram"} == set(report["floors"])
+    described = json.loads(store.get(layout.export_file(RUN, "backbone.json")))
+    model = VisionTransformer(**described["arguments"])
+    model.load_state_dict(load(store.get(layout.export_file(RUN, "backbone.safetensors"))))
+    images = torch.randn(2, 3, 16, 16)
+    assert torch.equal(model.eval()(images), session._networks.teacher.backbone.eval()(images))
+
+
+def test_every_term_of_the_method_is_told_and_leaves_a_timm_backbone(begin, every_term) -> None:
+    store = MemoryStore()
+    session = begin(store, overrides={**every_term, "eval.knn": False})
+    assert finish(session) == "completed"
+    told = [StepMetrics.model_validate(line["data"]) for line in begin.journal(0) if line["type"] == "step"]
+    for metrics in told:
+        assert list(metrics.losses) == ["contrastive", "contrastive_local", "ibot", "total"]
+        parts = [value for name, value in metrics.losses.items() if name != "total"]
+        assert metrics.losses["total"] == pytest.approx(sum(parts))
+        assert metrics.monitors["mask_share"] == 0.25
+        assert 0 < metrics.monitors["target_entropy"] <= 1
+        assert min(metrics.monitors["key_spread"], metrics.monitors["patch_spread"]) > 0
+    assert told[0].monitors["teacher_temperature"] < told[-1].monitors["teacher_temperature"] == 0.07
+    described = json.loads(store.get(layout.export_file(RUN, "backbone.json")))
+    model = VisionTransformer(**described["arguments"])
+    model.load_state_dict(load(store.get(layout.export_file(RUN, "backbone.safetensors"))))
+    saved = load(store.get(layout.checkpoint_file(RUN, 12, 0, "student.safetensors")))
+    assert {"mask_token", "patch_head.gain", "patch_head.prototypes", "predictor.0.weight"} <= set(saved)
+
+
+def test_the_picture_of_patch_features_shows_held_out_images(begin) -> None:
+    store = MemoryStore()
+    session = begin(store, overrides={"eval.knn": False, "eval.patch_pca_captions": 2})
+    finish(session)
+    said = json.loads(store.get(layout.export_file(RUN, "patch-pca.json")))
+    assert [row["images"] for row in said["rows"]] == [[0, 1, 2, 3]] * 2
+    assert len({row["concept"] for row in said["rows"]}) == 2
+    held = {session._dataset.rows[row].caption_id for row in np.flatnonzero(session._plan.held)}
+    assert {row["caption_id"] for row in said["rows"]} <= held
+    assert (said["columns"], said["image_size"], said["step"]) == (["image", "untrained", "trained"], 32, 12)
+    sheet = Image.open(io.BytesIO(store.get(layout.export_file(RUN, "patch-pca.png"))))
+    tile, gap = said["tile"], said["gap"]
+    assert sheet.size == (4 * (3 * tile + gap) - gap, 2 * (tile + gap) - gap)
+
+
+def test_images_lost_during_the_run_cost_its_evaluation_and_not_its_network(begin) -> None:
+    store = MemoryStore()
+    session = begin(store, overrides={"schedule.steps": 1, "schedule.warmup_steps": 0})
+
+    def lose(step: int) -> None:
+        session._evaluation = replace(session._evaluation, cache=ShardCache(store, 1 << 20, wait_seconds=0.001))
+        for shard in session._dataset.shards:
+            store.delete(shard.key)
+
+    session._trainer._reach = lose
+    with pytest.raises(DatasetDamaged, match="is gone from the store"):
+        finish(session)
+    assert store.head(layout.export_file(RUN, "backbone.json")) is not None
+
+
+def test_garbage_in_the_global_generators_and_more_threads_change_nothing(begin, every_term) -> None:
+    every_term = {**every_term, "eval.knn": False, "eval.patch_pca": False}
+    finish(begin(MemoryStore(), overrides=every_term))
+    calm = losses(begin.journal(0))
+
+    def garbage(step: int) -> None:
+        random.seed(step * 31)
+        np.random.seed(step * 37)
+        torch.manual_seed(step * 41)
+
+    more = {"data.threads": 4, "data.prefetch_steps": 5}
+    finish(begin(MemoryStore(), attempt=1, overrides={**every_term, **more}, action=garbage))
+    assert losses(begin.journal(1)) == calm
+
+
+@pytest.mark.parametrize(("full", "micro"), [(False, 5), (True, 3)])
+def test_a_micro_batch_gives_the_gradient_of_the_whole(begin, every_term, full: bool, micro: int) -> None:
+    overrides = {**(every_term if full else {}), "schedule.steps": 3, "eval.knn": False}
+    finish(begin(MemoryStore(), overrides=overrides))
+    finish(begin(MemoryStore(), attempt=1, overrides={**overrides, "execution.micro_captions": micro}))
+    whole, micro = losses(begin.journal(0)), losses(begin.journal(1))
+    for step in whole:
+        assert whole[step][1] == micro[step][1]
+        assert float.fromhex(whole[step][0]) == pytest.approx(float.fromhex(micro[step][0]), rel=1e-5)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_stop_is_a_checkpoint_and_the_run_goes_on_as_it_would_have(begin, every_term, full: bool) -> None:
+    overrides = {**every_term, "eval.knn": False, "eval.patch_pca": False} if full else {}
+    finish(begin(MemoryStore(), overrides=overrides))
+    unbroken = losses(begin.journal(0))
+    store, steps = MemoryStore(), []
+    session = begin(store, attempt=1, overrides=overrides, action=steps.append, stop=lambda: len(steps) == 5)
+    assert finish(session) == "stopped"
+    resumed = begin(store, attempt=2)
+    assert resumed.step == 5
+    assert finish(resumed) == "completed"
+    assert {**losses(begin.journal(1)), **losses(begin.journal(2))} == unbroken
+    assert min(losses(begin.journal(2))) == 6
+
+
+def test_a_superseded_start_cannot_commit(begin, open_attempt) -> None:
+    store = MemoryStore()
+
+    def supersede(step: int) -> None:
+        if step == 5:
+            open_attempt(store, 1)
+
+    session = begin(store, action=supersede)
+    with pytest.raises(Fenced, match=r"attempt 0 .* superseded by attempt 1") as caught:
+        finish(session)
+    assert exit_reason(caught.value) == "fenced"
+    assert CheckpointStore(store, RUN, 0, "").committed() == [(0, 3)]
+
+
+def test_the_newest_attempt_outranks_a_later_step_of_a_zombie(begin) -> None:
+    store = MemoryStore()
+    old = CheckpointStore(store, RUN, 0, "01hzzzzzzzzzzzzzzzzzzzzzz2")
+    old.save(9, 1, {"student.safetensors": b"old"})
+    new = CheckpointStore(store, RUN, 1, "01hzzzzzzzzzzzzzzzzzzzzzz3")
+    new.save(6, 1, {"student.safetensors": b"new"})
+    assert new.newest() == (1, 6, {"student.safetensors": b"new"})
+
+
+@pytest.mark.parametrize("damage", ["changed", "missing", "commit"])
+def test_a_broken_checkpoint_is_passed_over(begin, damage: str) -> None:
+    store = MemoryStore()
+    finish(begin(store))
+    key = layout.checkpoint_file(RUN, 12, 0, "teacher.safetensors")
+    if damage == "changed":
+        data = bytearray(store.get(key))
+        data[-1] ^= 1
+        store.put(key, bytes(data))
+    elif damage == "missing":
+        store.delete(key)
+    else:
+        store.put(layout.checkpoint_commit(RUN, 12, 0), b'{"half":')
+    checkpoints = CheckpointStore(store, RUN, 1, "")
+    with pytest.raises(CheckpointInvalid):
+        checkpoints.load(0, 12)
+    assert begin(store, attempt=1).step == 9
+
+
+def test_files_without_a_commit_are_no_checkpoint(begin) -> None:
+    store = MemoryStore()
+    finish(begin(store))
+    store.delete(layout.checkpoint_commit(RUN, 12, 0))
+    assert begin(store, attempt=1).step == 9
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_without_a_checkpoint(begin) -> None:
+    store = MemoryStore()
+    session = begin(store)
+
+    def poison(step: int) -> None:
+        if step == 5:
+            with torch.no_grad():
+                session._networks.student.projector[0].weight.fill_(float("nan"))
+
+    session._trainer._reach = poison
+    with pytest.raises(NonFinite, match="contrastive is nan at step 5") as caught:
+        finish(session)
+    assert exit_reason(caught.value) == "nan"
+    assert [step for _, step in CheckpointStore(store, RUN, 0, "").committed()] == [3]
+
+
+def test_another_manifest_than_the_frozen_one_is_refused(begin, write_dataset, write_run, open_attempt) -> None:
+    store = MemoryStore()
+    ref = write_dataset(store)
+    write_run(store, ref.model_copy(update={"manifest_sha256": "0" * 64}))
+    with pytest.raises(Exception, match="names another manifest than the run froze") as caught:
+        begin(store)
+    assert exit_reason(caught.value) == "data"
