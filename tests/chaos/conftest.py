@@ -1,0 +1,243 @@
+"""A real farm for killing: Redis, S3, caption-api and both workers as processes; only the LLM is a stub."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import hashlib
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from redis import Redis
+
+from synfarm.contracts import layout
+from synfarm.contracts.commits import Commit
+from synfarm.contracts.ids import caption_id
+from synfarm.contracts.jobs import JobRequest, JobSpec, JobState
+from synfarm.contracts.manifests import Counts, Ended, manifest_hash, read_part
+from synfarm.contracts.views import JobView
+from synfarm.local.folder import StackFolder
+from synfarm.local.probes import HttpProbe
+from synfarm.local.process import ProcessSpec
+from synfarm.local.stack import Ports, process_specs
+from synfarm.local.supervisor import Supervisor
+from synfarm.queue.board import Board, JobCounters
+from synfarm.queue.clock import RedisClock
+from synfarm.queue.keys import Keys
+from synfarm.sdk.aio import AsyncClient
+from synfarm.sdk.config import ClientConfig
+from synfarm.settings import StoreSettings
+from synfarm.storage.minio_store import open_store
+from synfarm.storage.protocol import ObjectStore
+
+STUB = Path(__file__).with_name("stub_llm.py")
+NEEDED = ("redis", "s3", "llm-server", "caption-api", "caption-worker", "render-worker")
+
+QUICK = {
+    "SYNFARM_LEASE_TTL_SECONDS": "3",
+    "SYNFARM_FEEDER_CLAIM_GAP_SECONDS": "4",
+    "SYNFARM_FEEDER_SETTLE_SECONDS": "2",
+    "SYNFARM_FEEDER_EPOCH_GRACE_SECONDS": "2",
+    "SYNFARM_FEEDER_LOCK_SECONDS": "2",
+    "SYNFARM_FEEDER_PASS_SECONDS": "0.2",
+}
+"""Small time-outs for the tests that do not measure the repair with the shipped ones."""
+
+
+@dataclasses.dataclass
+class Farm:
+    """A running farm and what a test asks of it."""
+
+    supervisor: Supervisor
+    store: ObjectStore
+    redis: Redis
+    client: AsyncClient
+    folder: Path
+    twin: AsyncClient | None = None
+    """Of the second replica of the API, if there is one."""
+    urls: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Of the replicas of the API, by process."""
+
+    @property
+    def keys(self) -> Keys:
+        return Keys("synfarm")
+
+    def logged(self, process: str, event: str) -> int:
+        """How often a process has logged an event."""
+        return (self.folder / "logs" / f"{process}.log").read_text().count(f"] {event} ")
+
+    async def hold_down(self, process: str, seconds: float) -> None:
+        """Kill -9 a process as often as the supervisor starts it, so that nobody's retries outlast the outage."""
+        async with asyncio.timeout(seconds + 10):
+            until = time.monotonic() + seconds
+            while time.monotonic() < until:
+                pid = self.supervisor.pid(process)
+                if pid is not None:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                await asyncio.sleep(0.02)
+
+    def counters(self, job: str) -> JobCounters:
+        return Board(self.redis, self.keys, RedisClock(self.redis)).counters(job)
+
+    async def submit(self, captions: int = 40, *, per_unit: int = 4, size: int = 64, **more: object) -> JobView:
+        request = {
+            "concepts": ["dog", "cat", "apple", "car"],
+            "captions": captions,
+            "captions_per_unit": per_unit,
+            "render": {"size": size},
+            **more,
+        }
+        return await self.client.jobs.submit(JobRequest.model_validate(request))
+
+    def store_is_unfinished(self, job: str) -> bool:
+        """Whether the job still has units without a commit: a fault now falls inside work."""
+        spec = JobSpec.from_bytes(self.store.get(layout.job(job)))
+        return sum(1 for _ in self.store.list(layout.commits_prefix(job))) < spec.units
+
+    async def until(self, what: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
+        """Wait for a condition.
+
+        Raises:
+            TimeoutError: it did not come true.
+        """
+        async with asyncio.timeout(seconds):
+            while not await what():  # noqa: ASYNC110 - what changes is in other processes
+                await asyncio.sleep(0.05)
+
+    async def until_committed(self, job: str, units: int) -> None:
+        async def enough() -> bool:
+            return sum(1 for _ in self.store.list(layout.commits_prefix(job))) >= units
+
+        await self.until(enough)
+
+    async def finish(self, job: str, seconds: float = 120) -> Ended:
+        """Wait for the end, then hold everything the job left against its plan."""
+        async with asyncio.timeout(seconds):
+            view = await self.client.jobs.wait(job, poll=0.2)
+        assert view.state is JobState.COMPLETED, view
+        ended = assert_whole(self.store, job)
+        assert view.counts == ended.counts
+        return ended
+
+
+def assert_whole(store: ObjectStore, job: str) -> Ended:
+    """Manifest = plan minus listed slots; no group twice; every hash right; totals true; nothing left active."""
+    spec = JobSpec.from_bytes(store.get(layout.job(job)))
+    ended = Ended.from_bytes(store.get(layout.ended(job, 1)))
+    lines = []
+    for part in ended.parts:
+        data = store.get(part.key)
+        assert hashlib.sha256(data).hexdigest() == part.sha256
+        lines += read_part(data)
+    assert manifest_hash(ended.parts) == ended.manifest_sha256
+    assert [line.unit for line in lines] == list(range(spec.units))
+    seen: list[str] = []
+    empty: list[str] = []
+    counts = Counts()
+    for line in lines:
+        commit = Commit.from_bytes(store.get(layout.commit(job, line.unit)))
+        assert line.shard == commit.shard
+        empty += [slot.caption_id for slot in commit.empty]
+        seen += [row.caption_id for row in commit.groups]
+        if commit.shard is not None:
+            tar = store.get(commit.shard.key)
+            assert hashlib.sha256(tar).hexdigest() == commit.shard.sha256
+            for row in commit.groups:
+                assert hashlib.sha256(tar[row.offset : row.offset + row.length]).hexdigest() == row.sha256
+                assert len(row.members) == spec.images_per_caption + 1
+        size = commit.shard.size if commit.shard else 0
+        counts += Counts(
+            units_committed=1, captions=len(commit.groups), images=commit.images, empty=len(commit.empty), bytes=size
+        )
+    assert len(seen) == len(set(seen))
+    assert sorted(seen + empty) == [caption_id(job, i) for i in range(spec.captions)]
+    assert counts == ended.counts
+    assert store.head(layout.active(job)) is None
+    return ended
+
+
+def _changed(spec: ProcessSpec, faults: Mapping[str, str], stub: tuple[str, ...]) -> ProcessSpec:
+    if spec.name == "llm-server":
+        return dataclasses.replace(spec, command=stub)
+    if spec.name in faults:
+        return dataclasses.replace(spec, env={**spec.env, "SYNFARM_FAULTS": faults[spec.name]})
+    return spec
+
+
+def _twin(spec: ProcessSpec, port: int) -> ProcessSpec:
+    """A second replica of a process."""
+    if spec.address is None:
+        return dataclasses.replace(spec, name=f"{spec.name}-2")
+    return dataclasses.replace(
+        spec,
+        name=f"{spec.name}-2",
+        env={**spec.env, "SYNFARM_CAPTION_PORT": str(port)},
+        address=f"127.0.0.1:{port}",
+        probe=HttpProbe(f"http://127.0.0.1:{port}/healthz"),
+    )
+
+
+@asynccontextmanager
+async def _farm(
+    root: Path,
+    *,
+    faults: Mapping[str, str] | None = None,
+    extra: Mapping[str, str] | None = None,
+    llm: float = 0.02,
+    twins: bool = False,
+) -> AsyncIterator[Farm]:
+    with StackFolder(root) as folder:
+        secrets, ports = folder.secrets(), Ports.free()
+        stub = (sys.executable, str(STUB), "--port", str(ports.llm), "--seconds", str(llm))
+        specs = [
+            _changed(spec, faults or {}, stub)
+            for spec in process_specs(folder, secrets, ports, extra or {})
+            if spec.name in NEEDED
+        ]
+        if twins:  # at the trainer's port, which nobody uses here
+            specs += [_twin(spec, ports.trainer) for spec in specs if spec.name in {"caption-api", "caption-worker"}]
+        redis = Redis(port=ports.redis, password=secrets.redis_password, decode_responses=True)
+        config = ClientConfig(api_url=f"http://127.0.0.1:{ports.api}", key=secrets.api_key, tries=8)
+        async with Supervisor(specs, folder.logs, restarts=50) as supervisor, AsyncClient(config) as client:
+            store = open_store(
+                StoreSettings(
+                    endpoint=f"127.0.0.1:{ports.s3.s3}",
+                    access_key=SecretStr(secrets.s3_access_key),
+                    secret_key=SecretStr(secrets.s3_secret_key),
+                )
+            )
+            farm = Farm(supervisor, store, redis, client, folder.root)
+            farm.urls = {"caption-api": config.api_url}
+            if twins:
+                address = farm.urls["caption-api-2"] = f"http://127.0.0.1:{ports.trainer}"
+                async with AsyncClient(ClientConfig(api_url=address, key=secrets.api_key, tries=8)) as farm.twin:
+                    yield farm
+            else:
+                yield farm
+        redis.close()
+
+
+MakeFarm = Callable[..., AbstractAsyncContextManager[Farm]]
+
+
+@pytest.fixture
+def farm(tmp_path: Path) -> MakeFarm:
+    """``async with farm(faults={process: spec}, extra=environment) as f``."""
+
+    def make(**options: object) -> AbstractAsyncContextManager[Farm]:
+        return _farm(tmp_path / f"farm-{time.monotonic_ns()}", **options)  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def quick() -> dict[str, str]:
+    return dict(QUICK)

@@ -1,0 +1,56 @@
+"""The files that make images and containers, as data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class _ComposeLoader(yaml.SafeLoader):
+    """YAML with compose's own tags for merging files, which are left out here."""
+
+
+_ComposeLoader.add_constructor(
+    "!override", lambda loader, node: loader.construct_sequence(node, deep=True) if node.id == "sequence" else None
+)
+
+
+def load_compose(name: str) -> dict[str, Any]:
+    """A compose file before its variables are filled in."""
+    loaded: dict[str, Any] = yaml.load((ROOT / name).read_text(), Loader=_ComposeLoader)
+    return loaded
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def compose() -> dict[str, Any]:
+    """docker-compose.yml."""
+    return load_compose("docker-compose.yml")
+
+
+@pytest.fixture(scope="session")
+def seaweedfs() -> dict[str, Any]:
+    """docker-compose.seaweedfs.yml, which stands on the first."""
+    return load_compose("docker-compose.seaweedfs.yml")
+
+
+@pytest.fixture(scope="session")
+def keys() -> dict[str, Any]:
+    """docker-compose.keys.yml, which stands on the first."""
+    return load_compose("docker-compose.keys.yml")
+
+
+@pytest.fixture(scope="session")
+def dockerfiles() -> dict[str, str]:
+    """Text of each service's Dockerfile, by its folder."""
+    return {path.parent.name: path.read_text() for path in sorted(ROOT.glob("services/*/Dockerfile"))}
