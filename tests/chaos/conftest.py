@@ -9,8 +9,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -72,6 +72,18 @@ class Farm:
     def logged(self, process: str, event: str) -> int:
         """How often a process has logged an event."""
         return (self.folder / "logs" / f"{process}.log").read_text().count(f"] {event} ")
+
+    @contextmanager
+    def frozen(self, process: str) -> Iterator[None]:
+        """Stop a process (SIGSTOP) for the time of the block: what it would do then, it does afterwards, or never."""
+        pid = self.supervisor.pid(process)
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            with suppress(ProcessLookupError):  # killed in the block
+                os.kill(pid, signal.SIGCONT)
 
     async def hold_down(self, process: str, seconds: float) -> None:
         """Kill -9 a process as often as the supervisor starts it, so that nobody's retries outlast the outage."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import time
 from typing import Any
 
 import httpx
@@ -36,7 +35,9 @@ async def _follow(client: Any, job: str, last: str | None, count: int) -> list[E
 async def test_the_other_replica_leads_within_seconds_and_goes_on_with_the_stream(
     farm: Any, quick: dict[str, str]
 ) -> None:
-    async with farm(extra=quick, llm=0.15, twins=True) as f, httpx.AsyncClient(timeout=5) as http:
+    # Leases that outlast a starved worker of this test: here nobody's lease expires, so that nothing is sent twice.
+    patient = {**quick, "SYNFARM_LEASE_TTL_SECONDS": "30", "SYNFARM_FEEDER_CLAIM_GAP_SECONDS": "30"}
+    async with farm(extra=patient, llm=0.15, twins=True) as f, httpx.AsyncClient(timeout=5) as http:
         urls = f.urls
         clients = {"caption-api": f.client, "caption-api-2": f.twin}
 
@@ -49,17 +50,16 @@ async def test_the_other_replica_leads_within_seconds_and_goes_on_with_the_strea
         job = (await f.submit(captions=96)).job
         await f.until_committed(job, 2)
         seen = await _follow(clients[leader], job, None, 3)
-        pid = f.supervisor.pid(leader)
-        assert pid is not None
-        os.kill(pid, signal.SIGKILL)
-        killed = time.monotonic()
-        assert f.store_is_unfinished(job)
+        with f.frozen("render-worker"):
+            pid = f.supervisor.pid(leader)
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+            assert f.store_is_unfinished(job)
 
         async def other_leads() -> bool:
             return await _leads(http, urls[other])
 
-        await f.until(other_leads, seconds=20)
-        assert time.monotonic() - killed < 15
+        await f.until(other_leads, seconds=20)  # the lock of two seconds, not the process that comes back
         resumed = await _follow(clients[other], job, seen[-1].id, 4)
         assert EventType.RESET not in {event.type for event in resumed}
         numbers = [int(event.id.rpartition("-")[2]) for event in [seen[-1], *resumed]]
