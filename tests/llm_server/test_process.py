@@ -72,11 +72,14 @@ def test_sigterm_lets_rows_finish(process) -> None:
     client = InferenceClient(url)
     asking = threading.Thread(target=lambda: texts.append(client.text_generation("x", max_new_tokens=600, seed=1)))
     asking.start()
-    time.sleep(0.3)
+    end = time.monotonic() + 60
+    while "tgi_batch_current_size 1.0" not in httpx.get(f"{url}/metrics").text:
+        assert time.monotonic() < end, "the row never ran"
+        time.sleep(0.02)
     child.send_signal(signal.SIGTERM)
-    asking.join(30)
+    asking.join(60)
     assert len(texts) == 1
-    assert child.wait(15) in {0, -signal.SIGTERM}
+    assert child.wait(60) in {0, -signal.SIGTERM}
 
 
 @pytest.mark.slow

@@ -68,11 +68,13 @@ async def test_disconnect_frees_the_row(serve, route) -> None:
     async with httpx.AsyncClient() as client:
         body = {"inputs": "x", "parameters": {"max_new_tokens": 3900}}
         call = asyncio.ensure_future(client.post(f"{url}/{route}", json=body, timeout=30))
-        await asyncio.sleep(0.3)
+        end = time.monotonic() + 60
+        while service._engine.running < 1 and time.monotonic() < end:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
         assert service._engine.running == 1
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while (service._engine.running or service.admission.taken) and time.monotonic() < end:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     assert service._engine.running == service.admission.taken == 0

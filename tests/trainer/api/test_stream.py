@@ -30,7 +30,7 @@ async def test_a_new_reader_gets_the_state_then_what_comes() -> None:
     task = asyncio.create_task(_take(log, None, 2))
     await asyncio.sleep(0.05)
     await asyncio.to_thread(log.publish, EventType.STEP, {"step": 2})
-    first, second = await asyncio.wait_for(task, 5)
+    first, second = await asyncio.wait_for(task, 60)
     assert (first.type, first.id, first.data) == (EventType.STATE, "e1-1", _state())
     assert (second.type, second.id, second.data) == (EventType.STEP, "e1-2", {"step": 2})
 
@@ -57,9 +57,9 @@ async def test_the_last_event_ends_the_stream_for_every_reader() -> None:
     readers = [asyncio.create_task(_take(log, None, 10)) for _ in range(3)]
     await asyncio.sleep(0.05)
     log.publish(EventType.STATE, {"state": "completed"}, last=True)
-    for events in await asyncio.wait_for(asyncio.gather(*readers), 5):
+    for events in await asyncio.wait_for(asyncio.gather(*readers), 60):
         assert events[-1].data == {"state": "completed"}
-    assert [e.data for e in await asyncio.wait_for(_take(log, "e1-1", 10), 5)] == []
+    assert [e.data for e in await asyncio.wait_for(_take(log, "e1-1", 10), 60)] == []
 
 
 def _events(text: str) -> list[dict[str, Any]]:
