@@ -20,7 +20,10 @@ class GeneratorAway(EnvironmentFault):
 
 
 class PromptRefused(UnitFault):
-    """The LLM refused this very request for good (4xx): the unit's fault; the message has the server's words."""
+    """The LLM refuses this very request (4xx), or fails at it each time while it answers others: the unit's fault.
+
+    The message has the server's words.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,8 @@ class JsonHttp:
             return Missing(said, hopeless=True)
         if status in _REFUSED:
             return PromptRefused(f"the LLM refused the request: {said}")
-        return CallFailed(said, timed_out=status in {408, 504}, hopeless=status in _HOPELESS)
+        timed_out, hopeless = status in {408, 504}, status in _HOPELESS
+        return CallFailed(said, timed_out=timed_out, hopeless=hopeless, said_no=status >= 500 and not timed_out)
 
 
 def _retry_after(value: str | None) -> float | None:

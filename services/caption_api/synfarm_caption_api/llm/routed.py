@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from prometheus_client import Gauge
 
+from synfarm_caption_api.llm.blame import Suspicion, Tally
 from synfarm_caption_api.llm.breaker import BreakerState
 from synfarm_caption_api.llm.pauses import Clock, Draw, Handle, full_jitter
 from synfarm_caption_api.llm.server import Place, Server
@@ -55,7 +56,7 @@ class RoutedGenerator:
             raise ValueError("a generator needs at least one server")
         self._servers, self._policy, self._clock, self._draw = tuple(servers), policy, clock, draw
         self._close = close
-        self._line = Line()
+        self._line, self._tally = Line(), Tally()
         waiting.set_function(lambda: float(len(self._line)))
         self._turn = 0
         self._began = False
@@ -90,7 +91,7 @@ class RoutedGenerator:
         """See :class:`synfarm_caption_api.text_generator.TextGenerator`."""
         ask = Ask(prompt, seed, temperature, top_p, max_new_tokens, tuple(stop))
         avoid: Server | None = None
-        failures = 0
+        failures, suspicion = 0, Suspicion(self._tally)
         while True:
             place = await self._place(avoid, front=avoid is not None)
             server = avoid = place.server
@@ -100,9 +101,16 @@ class RoutedGenerator:
                 server.pushed_back(place, error)
                 continue
             except CallFailed as error:
+                self._tally.failed += 1
+                suspicion.failed(error)
                 server.failed(place, error)
                 failures += 1
                 if failures >= self._policy.tries:
+                    if suspicion.confirmed:
+                        others = f"while {suspicion.others_answered} others were answered"
+                        raise PromptRefused(
+                            f"the LLM fails at this request, {failures} times {others}: {error}"
+                        ) from error
                     raise GeneratorAway(f"LLM at {server.url}, try {failures}: {error}") from error
             except PromptRefused:
                 server.refused(place)
@@ -111,6 +119,7 @@ class RoutedGenerator:
                 server.release(place)
                 raise
             else:
+                self._tally.answered += 1
                 server.answered(place)
                 return generation
             server.retried()

@@ -44,10 +44,14 @@ class PushedBack(Exception):
 class CallFailed(Exception):
     """No usable answer: no connection, a time-out, a 5xx, or something that is no LLM at all."""
 
-    def __init__(self, message: str, *, timed_out: bool = False, hopeless: bool = False) -> None:
-        """``hopeless``: any request would end so (wrong key, wrong path): more tries tell nothing new."""
+    def __init__(self, message: str, *, timed_out: bool = False, hopeless: bool = False, said_no: bool = False) -> None:
+        """
+        Args:
+            hopeless: any request would end so (wrong key, wrong path): more tries tell nothing new.
+            said_no: the server received the request and answered it with an error (5xx).
+        """
         super().__init__(message)
-        self.timed_out, self.hopeless = timed_out, hopeless
+        self.timed_out, self.hopeless, self.said_no = timed_out, hopeless, said_no
 
 
 class LlmApi(Protocol):
