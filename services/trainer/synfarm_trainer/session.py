@@ -81,7 +81,14 @@ class Session:
         config = self.config
         self._threads()
         data = config.data
-        self._dataset: Dataset = patiently(load_dataset, store, self.spec.datasets, views=data.views)
+        self._dataset: Dataset = patiently(
+            load_dataset,
+            store,
+            self.spec.datasets,
+            views=data.views,
+            drop_near_duplicates=data.drop_near_duplicates,
+            min_scores=data.min_scores,
+        )
         self._plan = Plan(
             self._dataset.table,
             self.spec.seed,
@@ -143,7 +150,9 @@ class Session:
             NonFinite, DatasetDamaged, Fenced, StoreError: the run cannot go on.
         """
         config, first = self.config, self.step
-        self._tell("state", {"state": "running", "step": first, "resumed_step": first, "steps": config.schedule.steps})
+        used = {"captions": len(self._dataset.rows), "left_out": self._dataset.left_out}
+        begun = {"state": "running", "step": first, "resumed_step": first, "steps": config.schedule.steps}
+        self._tell("state", {**begun, "data": used})
         if first == 0:
             self._evaluate()
         stopped = False

@@ -1,8 +1,15 @@
-"""One way to refuse a value of the configuration: the dotted name of the field first, then what would do."""
+"""How a field of the configuration is checked, and how one is added when runs are frozen without it."""
 
 from __future__ import annotations
 
-__all__ = ["need"]
+from collections.abc import Mapping
+from dataclasses import MISSING, field, fields
+from typing import Any, TypeVar
+
+__all__ = ["late_defaults", "later", "need"]
+
+T = TypeVar("T")
+_LATER = {"later": True}
 
 
 def need(condition: bool, name: str, message: str) -> None:
@@ -11,3 +18,18 @@ def need(condition: bool, name: str, message: str) -> None:
     """
     if not condition:
         raise ValueError(f"{name}: {message}")
+
+
+def later(default: T) -> T:
+    """A field that older frozen runs do not have: its default must be what the trainer did before the field came."""
+    if isinstance(default, Mapping):
+        made: Any = field(default_factory=lambda: dict(default), metadata=_LATER)
+    else:
+        made = field(default=default, metadata=_LATER)
+    return made  # type: ignore[no-any-return]
+
+
+def late_defaults(kind: Any) -> dict[str, Any]:
+    """The fields of a section that may be absent from a frozen run, with what they then are."""
+    late = [item for item in fields(kind) if item.metadata == _LATER]
+    return {item.name: item.default if item.default_factory is MISSING else item.default_factory() for item in late}

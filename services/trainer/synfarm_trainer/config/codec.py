@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from synfarm_trainer.config.checks import need
+from synfarm_trainer.config.checks import late_defaults, need
 from synfarm_trainer.config.train import TrainConfig
 
 __all__ = ["coerce", "from_dict", "to_dict"]
@@ -28,6 +29,10 @@ def coerce(value: object, kind: object, name: str) -> Any:
         if not isinstance(value, list | tuple) or len(value) != len(kinds):
             raise ValueError(f"{name}: must be a list of {len(kinds)} numbers, not {value!r}")
         return tuple(coerce(item, sub, name) for item, sub in zip(value, kinds, strict=True))
+    if get_origin(kind) is Mapping:
+        if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+            raise ValueError(f"{name}: must be an object of names and numbers, not {value!r}")
+        return {key: coerce(item, get_args(kind)[1], f"{name}.{key}") for key, item in sorted(value.items())}
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         number = float(value)
         need(number - number == 0.0, name, "must be a finite number")
@@ -45,7 +50,12 @@ def to_dict(config: object) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for item in fields(config):
         value = getattr(config, item.name)
-        found[item.name] = to_dict(value) if is_dataclass(value) else list(value) if isinstance(value, tuple) else value
+        if is_dataclass(value):
+            found[item.name] = to_dict(value)
+        elif isinstance(value, Mapping):
+            found[item.name] = dict(value)
+        else:
+            found[item.name] = list(value) if isinstance(value, tuple) else value
     return found
 
 
@@ -54,6 +64,7 @@ def _build(kind: type[T], data: object, path: str) -> T:
         raise ValueError(f"{path or 'config'}: must be an object")
     hints = get_type_hints(kind)
     prefix = f"{path}." if path else ""
+    data = {**late_defaults(kind), **data}
     unknown, missing = sorted(set(data) - set(hints)), sorted(set(hints) - set(data))
     need(not unknown, prefix + (unknown or [""])[0], "no such field")
     need(not missing, prefix + (missing or [""])[0], "missing")
@@ -66,6 +77,8 @@ def _build(kind: type[T], data: object, path: str) -> T:
 
 def from_dict(data: object) -> TrainConfig:
     """The tree of :func:`to_dict`, strictly: every field present, none unknown, each of its type.
+
+    Fields that came later than the first runs may be absent: a run frozen before them goes on as it would have.
 
     Raises:
         ValueError: the message begins with the dotted name of the field.

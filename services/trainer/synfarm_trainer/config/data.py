@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from synfarm_trainer.config.checks import need
+from synfarm_trainer.config.checks import later, need
 
 __all__ = ["AugmentConfig", "DataConfig", "LocalCropsConfig", "MaskConfig"]
 
@@ -23,6 +24,12 @@ class DataConfig:
     """Images of a caption in a batch, drawn without replacement."""
     held_out: float = 0.2
     """Share of each concept's captions that is never trained on."""
+    drop_near_duplicates: bool = later(False)
+    """Whether only the first is used of captions of one concept that are nearly the same text, whatever their units
+    and jobs."""
+    min_scores: Mapping[str, float] = later({})
+    """Least value of scores in the commits' rows, by name: ``{"second": 1}`` keeps captions that take up their
+    background. A caption that a score does not concern is kept."""
     block_shards: int = 64
     """Shards whose groups are shuffled together; also how many shards are open at a time."""
     threads: int = 1

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import compress
+from types import MappingProxyType
 
 from synfarm.contracts import layout
 from synfarm.contracts.commits import Commit, GroupRow, ShardRef
 from synfarm.contracts.manifests import Ended, ManifestLine, manifest_hash, read_part
 from synfarm.contracts.runs import DatasetRef
 from synfarm.storage.protocol import ObjectStore
+from synfarm_trainer.data.filtering import kept_rows
 from synfarm_trainer.data.plan import GroupTable
 
 __all__ = ["Dataset", "DatasetInvalid", "load_dataset"]
@@ -32,6 +35,8 @@ class Dataset:
     concepts: tuple[str, ...]
     """Sorted names; their places are the concept codes of the table."""
     table: GroupTable
+    left_out: int = 0
+    """Groups that the manifests name and the run's filters leave out."""
 
     def images_of(self, row: int) -> int:
         """Images of a group: its members but for the JSON."""
@@ -60,11 +65,20 @@ def _commit(store: ObjectStore, job: str, line: ManifestLine) -> Commit:
     return commit
 
 
-def load_dataset(store: ObjectStore, refs: Sequence[DatasetRef], *, views: int, threads: int = 8) -> Dataset:
-    """Read and verify ``ended``, manifest parts and commits of all datasets.
+def load_dataset(
+    store: ObjectStore,
+    refs: Sequence[DatasetRef],
+    *,
+    views: int,
+    drop_near_duplicates: bool = False,
+    min_scores: Mapping[str, float] = MappingProxyType({}),
+    threads: int = 8,
+) -> Dataset:
+    """Read and verify ``ended``, manifest parts and commits of all datasets; leave out what :func:`kept_rows` does.
 
     Raises:
         DatasetInvalid: a hash differs, nothing is left, or a group has fewer than ``views`` images.
+        UnknownScore: a filter names a score that no group has.
         StoreError, pydantic.ValidationError: an object is away or malformed.
     """
     shards: list[ShardRef] = []
@@ -82,6 +96,11 @@ def load_dataset(store: ObjectStore, refs: Sequence[DatasetRef], *, views: int, 
                 rows.extend(commit.groups)
     if not rows:
         raise DatasetInvalid("datasets: the manifest holds no caption group with images")
+    stays = kept_rows(rows, drop_near_duplicates=drop_near_duplicates, min_scores=min_scores)
+    left_out = stays.count(False)
+    rows, shard_of = list(compress(rows, stays)), list(compress(shard_of, stays))
+    if not rows:
+        raise DatasetInvalid("data.min_scores: no caption group reaches these bounds; lower them")
     poor = next((row for row in rows if len(row.members) - 1 < views), None)
     if poor is not None:
         raise DatasetInvalid(
@@ -89,4 +108,4 @@ def load_dataset(store: ObjectStore, refs: Sequence[DatasetRef], *, views: int, 
         )
     names = [row.concept for row in rows]
     table = GroupTable.build([row.caption_id for row in rows], shard_of, names)
-    return Dataset(tuple(shards), tuple(rows), tuple(shard_of), tuple(sorted(set(names))), table)
+    return Dataset(tuple(shards), tuple(rows), tuple(shard_of), tuple(sorted(set(names))), table, left_out)
