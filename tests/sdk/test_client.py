@@ -249,6 +249,7 @@ def test_both_clients_offer_the_same() -> None:
 
     assert surface(client.Jobs) == surface(aio.Jobs)
     assert surface(client.Runs) == surface(aio.Runs)
+    assert surface(client.CaptionFiles) == surface(aio.CaptionFiles)
     assert surface(Client) == surface(AsyncClient)
 
 

@@ -9,12 +9,13 @@ from synfarm.contracts.captions import CaptionRecord
 from synfarm.contracts.commits import Failure
 from synfarm.contracts.jobs import Concept
 from synfarm.contracts.manifests import ManifestLine
-from synfarm.contracts.runs import StepMetrics
+from synfarm.contracts.runs import CheckpointCommit, StepMetrics
 
 __all__ = [
     "Artifact",
     "ArtifactList",
     "CaptionPage",
+    "CheckpointList",
     "ConceptSet",
     "EvalTable",
     "FailurePage",
@@ -60,6 +61,12 @@ class MetricsPage(Contract):
     items: tuple[StepMetrics, ...]
     next_since: int
     """Pass as ``since`` for what comes after."""
+
+
+class CheckpointList(Contract):
+    """``GET /v1/runs/{id}/checkpoints``."""
+
+    items: tuple[CheckpointCommit, ...]
 
 
 class EvalTable(Contract):

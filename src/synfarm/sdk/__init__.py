@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from synfarm.sdk.aio import AsyncClient
+from synfarm.sdk.caption_lines import BadCaptionLine
 from synfarm.sdk.client import Client
 from synfarm.sdk.config import ClientConfig
 from synfarm.sdk.errors import ApiError, ApiUnreachable, NotAllowed, NotFound, Refused, SynfarmError
@@ -11,6 +12,7 @@ __all__ = [
     "ApiError",
     "ApiUnreachable",
     "AsyncClient",
+    "BadCaptionLine",
     "Client",
     "ClientConfig",
     "NotAllowed",

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 from urllib.parse import quote
 
-from pydantic import JsonValue, TypeAdapter
+from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from synfarm.contracts import layout
 from synfarm.contracts.base import Contract
+from synfarm.contracts.caption_files import CaptionFile, CaptionFileList, CaptionFileRequest, CaptionPart
 from synfarm.contracts.caption_reports import CaptionReport
+from synfarm.contracts.generations import ExtendRequest
 from synfarm.contracts.ids import caption_id, check_ulid, parse_caption_id
 from synfarm.contracts.jobs import JobRequest, JobSpec
+from synfarm.contracts.origins import FileName
 from synfarm.contracts.pages import (
     ArtifactList,
     CaptionPage,
+    CheckpointList,
     ConceptSet,
     EvalTable,
     FailurePage,
@@ -34,12 +38,18 @@ __all__ = [
     "artifact_of_run",
     "artifacts_of_run",
     "cancel_job",
+    "caption_file",
+    "caption_files",
     "captions_of_job",
+    "checkpoints_of_run",
+    "commit_caption_file",
     "concept_set",
     "concept_sets",
+    "delete_job",
     "evals_of_run",
     "events_of_job",
     "events_of_run",
+    "extend_job",
     "failures_of_job",
     "get_job",
     "get_job_spec",
@@ -51,9 +61,11 @@ __all__ = [
     "metrics_of_run",
     "pause_job",
     "plan_job",
+    "put_caption_part",
     "report_of_job",
     "resume_job",
     "resume_run",
+    "retry_job",
     "sample_of_job",
     "samples_of_job",
     "shards_of_job",
@@ -80,9 +92,10 @@ class Call(Generic[T]):
 
 
 _NAMES = TypeAdapter(list[str])
+_FILE_NAME = TypeAdapter(FileName)
 
 
-def _query(**values: str | int | None) -> dict[str, str]:
+def _query(**values: str | float | None) -> dict[str, str]:
     """Parameters that were given; the server's defaults hold for the others."""
     return {name: str(value) for name, value in values.items() if value is not None}
 
@@ -101,8 +114,9 @@ def submit_job(request: JobRequest, key: str | None) -> Call[JobView]:
     return Call("POST", "/v1/jobs", JobView.from_bytes, body=_body(request), headers=_once(key))
 
 
-def plan_job(request: JobRequest) -> Call[JobPlan]:
-    return Call("POST", "/v1/jobs", JobPlan.from_bytes, params={"dry_run": "true"}, body=_body(request))
+def plan_job(request: JobRequest, price: float | None) -> Call[JobPlan]:
+    params = _query(dry_run="true", price_per_gpu_hour=price)
+    return Call("POST", "/v1/jobs", JobPlan.from_bytes, params=params, body=_body(request))
 
 
 def get_job(job: str) -> Call[JobView]:
@@ -127,6 +141,19 @@ def pause_job(job: str) -> Call[JobView]:
 
 def resume_job(job: str) -> Call[JobView]:
     return Call("POST", f"/v1/jobs/{check_ulid(job)}/resume", JobView.from_bytes)
+
+
+def retry_job(job: str) -> Call[JobView]:
+    return Call("POST", f"/v1/jobs/{check_ulid(job)}/retry", JobView.from_bytes)
+
+
+def extend_job(job: str, captions: int) -> Call[JobView]:
+    body = _body(ExtendRequest(captions=captions))
+    return Call("POST", f"/v1/jobs/{check_ulid(job)}/extend", JobView.from_bytes, body=body)
+
+
+def delete_job(job: str) -> Call[JobView]:
+    return Call("DELETE", f"/v1/jobs/{check_ulid(job)}", JobView.from_bytes)
 
 
 def captions_of_job(job: str, cursor: int | None, limit: int | None) -> Call[CaptionPage]:
@@ -179,6 +206,33 @@ def concept_set(name: str) -> Call[ConceptSet]:
     return Call("GET", f"/v1/concept-sets/{quote(name, safe='')}", ConceptSet.from_bytes)
 
 
+def caption_files() -> Call[CaptionFileList]:
+    return Call("GET", "/v1/caption-files", CaptionFileList.from_bytes)
+
+
+def _file(name: str) -> str:
+    try:
+        return f"/v1/caption-files/{_FILE_NAME.validate_python(name)}"
+    except ValidationError:
+        message = f"{name!r} is not a file's name: up to 80 letters, digits, '-', '_', and single dots between them"
+        raise ValueError(message) from None
+
+
+def caption_file(name: str) -> Call[CaptionFile]:
+    return Call("GET", _file(name), CaptionFile.from_bytes)
+
+
+def put_caption_part(name: str, part: int, lines: bytes) -> Call[CaptionPart]:
+    """``lines``: a ``GivenCaption`` a line."""
+    headers = {"Content-Type": "application/x-ndjson"}
+    return Call("PUT", f"{_file(name)}/parts/{int(part)}", CaptionPart.from_bytes, body=lines, headers=headers)
+
+
+def commit_caption_file(name: str, parts: Sequence[str]) -> Call[CaptionFile]:
+    body = CaptionFileRequest(parts=tuple(parts)).to_bytes()
+    return Call("POST", f"{_file(name)}/commit", CaptionFile.from_bytes, body=body)
+
+
 def try_captions(request: TryRequest) -> Call[TryAnswer]:
     return Call("POST", "/v1/captions", TryAnswer.from_bytes, body=_body(request))
 
@@ -210,6 +264,10 @@ def resume_run(run: str) -> Call[RunView]:
 def metrics_of_run(run: str, since: int, limit: int | None) -> Call[MetricsPage]:
     params = _query(since=since, limit=limit)
     return Call("GET", f"/v1/runs/{check_ulid(run)}/metrics", MetricsPage.from_bytes, params=params)
+
+
+def checkpoints_of_run(run: str) -> Call[CheckpointList]:
+    return Call("GET", f"/v1/runs/{check_ulid(run)}/checkpoints", CheckpointList.from_bytes)
 
 
 def _evals(data: bytes) -> dict[str, JsonValue]:

@@ -5,86 +5,39 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 import httpx
-from httpx_sse import connect_sse
 from pydantic import JsonValue
 
 from synfarm.contracts.caption_reports import CaptionReport
 from synfarm.contracts.events import Event
 from synfarm.contracts.jobs import JobRequest, JobSpec
-from synfarm.contracts.pages import ArtifactList, CaptionPage, ConceptSet, FailurePage, MetricsPage, ShardPage
+from synfarm.contracts.pages import (
+    ArtifactList,
+    CaptionPage,
+    CheckpointList,
+    ConceptSet,
+    FailurePage,
+    MetricsPage,
+    ShardPage,
+)
 from synfarm.contracts.runs import RunRequest, RunSpec
 from synfarm.contracts.tries import TryAnswer, TryRequest
 from synfarm.contracts.views import JobPage, JobPlan, JobView, RunPage, RunView, SampleGroup, SamplePage
 from synfarm.contracts.workers import WorkerList
 from synfarm.sdk import calls
-from synfarm.sdk.calls import Call
+from synfarm.sdk.caption_files import CaptionFiles
 from synfarm.sdk.config import ClientConfig
-from synfarm.sdk.errors import ApiUnreachable, raise_for_problem
-from synfarm.sdk.following import Follower
-from synfarm.sdk.retries import may_repeat, seconds_asked
+from synfarm.sdk.connection import Connection
 
 __all__ = ["Client"]
-
-T = TypeVar("T")
-
-
-class _Connection:
-    def __init__(self, base_url: str, config: ClientConfig, transport: httpx.BaseTransport | None) -> None:
-        self._config = config
-        self.http = httpx.Client(
-            base_url=base_url, headers=config.headers(), timeout=config.timeout, transport=transport
-        )
-
-    def send(self, call: Call[T]) -> T:
-        headers = {**call.headers, **({"Content-Type": "application/json"} if call.body is not None else {})}
-        for attempt in range(self._config.tries):
-            last = attempt + 1 == self._config.tries
-            try:
-                response = self.http.request(
-                    call.method, call.path, params=call.params, content=call.body, headers=headers
-                )
-            except httpx.TransportError as error:
-                if last:
-                    raise ApiUnreachable(f"{call.method} {self.http.base_url}{call.path}: {error!r}") from error
-                time.sleep(self._config.delay(attempt))
-                continue
-            if not last and may_repeat(response.status_code):
-                time.sleep(seconds_asked(response) or self._config.delay(attempt))
-                continue
-            raise_for_problem(response)
-            return call.read(response.content)
-        raise AssertionError("tries is at least 1")
-
-    def follow(self, path: str, last_id: str | None) -> Iterator[Event]:
-        follower, failures = Follower(last_id), 0
-        while True:
-            try:
-                timeout = follower.timeout(self._config.timeout)
-                with connect_sse(self.http, "GET", path, headers=follower.headers(), timeout=timeout) as source:
-                    if source.response.status_code >= 400:
-                        source.response.read()
-                        raise_for_problem(source.response)
-                    for message in source.iter_sse():
-                        event = follower.take(message)
-                        if event is not None:
-                            failures = 0
-                            yield event
-                        if follower.ended:
-                            return
-            except httpx.TransportError as error:
-                failures += 1
-                if failures >= self._config.tries:
-                    raise ApiUnreachable(f"GET {self.http.base_url}{path}: {error!r}") from error
-            time.sleep(self._config.delay(failures))
 
 
 class Jobs:
     """``client.jobs``."""
 
-    def __init__(self, connection: _Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def submit(self, request: JobRequest, *, idempotency_key: str | None = None) -> JobView:
@@ -95,9 +48,9 @@ class Jobs:
         """
         return self._connection.send(calls.submit_job(request, idempotency_key))
 
-    def plan(self, request: JobRequest) -> JobPlan:
-        """What the job would be, without starting it."""
-        return self._connection.send(calls.plan_job(request))
+    def plan(self, request: JobRequest, *, price_per_gpu_hour: float | None = None) -> JobPlan:
+        """What the job would be, without starting it; with a price, in any currency, also what it would cost."""
+        return self._connection.send(calls.plan_job(request, price_per_gpu_hour))
 
     def get(self, job: str) -> JobView:
         return self._connection.send(calls.get_job(job))
@@ -117,6 +70,31 @@ class Jobs:
 
     def resume(self, job: str) -> JobView:
         return self._connection.send(calls.resume_job(job))
+
+    def retry(self, job: str) -> JobView:
+        """Try the units again that an ended job gave up; what is committed stays.
+
+        Raises:
+            Refused: it has not ended, or has nothing to try again; ``code`` tells which.
+        """
+        return self._connection.send(calls.retry_job(job))
+
+    def extend(self, job: str, captions: int) -> JobView:
+        """Plan more captions for an ended job: ``captions`` in all, those of before included.
+
+        Raises:
+            Refused: it has not ended, has as many already, or its captions were taken from elsewhere.
+        """
+        return self._connection.send(calls.extend_job(job, captions))
+
+    def delete(self, job: str) -> JobView:
+        """Delete a job and all that it made, for good; it is shown until its objects are gone.
+
+        Raises:
+            Refused: a run reads it.
+            NotFound: there is none, or none any more.
+        """
+        return self._connection.send(calls.delete_job(job))
 
     def captions(self, job: str, *, cursor: int | None = None, limit: int | None = None) -> CaptionPage:
         """Captions written so far, kept and empty, in order of index."""
@@ -176,7 +154,7 @@ class Jobs:
 class Runs:
     """``client.runs``."""
 
-    def __init__(self, connection: _Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def start(self, request: RunRequest, *, idempotency_key: str | None = None) -> RunView:
@@ -207,6 +185,10 @@ class Runs:
     def metrics(self, run: str, since: int = 0, *, limit: int | None = None) -> MetricsPage:
         """Steps after ``since``, one line a step; ``next_since`` goes on."""
         return self._connection.send(calls.metrics_of_run(run, since, limit))
+
+    def checkpoints(self, run: str) -> CheckpointList:
+        """Checkpoints that are committed, in order of step."""
+        return self._connection.send(calls.checkpoints_of_run(run))
 
     def evals(self, run: str) -> dict[str, JsonValue]:
         """Evaluation records by step (as text), then by name."""
@@ -240,10 +222,11 @@ class Client:
 
     def __init__(self, config: ClientConfig | None = None, *, transport: httpx.BaseTransport | None = None) -> None:
         config = config or ClientConfig.from_environment()
-        self._farm = _Connection(config.api_url, config, transport)
-        self._trainer = _Connection(config.trainer_url, config, transport)
+        self._farm = Connection(config.api_url, config, transport)
+        self._trainer = Connection(config.trainer_url, config, transport)
         self.jobs = Jobs(self._farm)
         self.runs = Runs(self._trainer)
+        self.caption_files = CaptionFiles(self._farm)
 
     def __enter__(self) -> Self:
         return self

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -127,6 +128,46 @@ async def test_a_job_s_life(call: Call) -> None:
     assert (await call(lambda c: c.jobs.pause(job))).state is JobState.PAUSED
     assert (await call(lambda c: c.jobs.resume(job))).state is JobState.QUEUED
     assert (await call(lambda c: c.jobs.cancel(job))).state is JobState.CANCELLING
+
+
+async def test_what_becomes_of_an_ended_job(call: Call, site: Any, renders: Any) -> None:
+    spec = renders.job(captions=8)
+    with pytest.raises(Refused) as early:
+        await call(lambda c: c.jobs.extend(spec.job, 16))
+    assert early.value.code == "job_not_ended"
+    renders.commit(spec, 0)
+    ended = {"job": spec.job, "generation": 1, "state": "completed", "planned": 8, "counts": {"units_committed": 1}}
+    rest = {"parts": [], "manifest_sha256": "0" * 64, "ended_at": "2026-01-01T00:00:00Z"}
+    site.store.create(layout.ended(spec.job, 1), json.dumps({**ended, **rest}).encode())
+    site.store.delete(layout.active(spec.job))
+    with pytest.raises(Refused) as nothing:
+        await call(lambda c: c.jobs.retry(spec.job))
+    assert nothing.value.code == "nothing_to_retry"
+    view = await call(lambda c: c.jobs.extend(spec.job, 16))
+    assert view.planned_captions == 16
+    assert (await call(lambda c: c.jobs.delete(spec.job))).reason == "being deleted"
+
+
+async def test_a_file_of_captions(call: Call, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.txt"
+    mine.write_text("".join(f"a dog on rock {n}\n" for n in range(10_002)))
+    seen: list[int] = []
+    made = await call(lambda c: c.caption_files.upload("mine", mine, told=lambda part: seen.append(part.lines)))
+    assert (made.committed, made.parts, made.lines, seen) == (True, 2, 10_002, [10_000, 2])
+    assert await call(lambda c: c.caption_files.get("mine")) == made
+    assert (await call(lambda c: c.caption_files.list())).items == ("mine",)
+    with pytest.raises(Refused) as again:
+        await call(lambda c: c.caption_files.upload("mine", ["another"]))
+    assert again.value.code == "caption_file_committed"
+    with pytest.raises(ValueError, match="not a file's name"):
+        await call(lambda c: c.caption_files.get("../jobs"))
+
+
+async def test_a_plan_with_a_price(call: Call) -> None:
+    request = JobRequest.model_validate({"concepts": ["dog"], "captions": 64})
+    plan = await call(lambda c: c.jobs.plan(request, price_per_gpu_hour=2.5))
+    assert plan.cost is not None
+    assert plan.cost.low == pytest.approx(2.5 * plan.gpu_hours.low)
 
 
 async def test_the_farm(call: Call) -> None:

@@ -12,10 +12,11 @@ from fastapi.responses import StreamingResponse
 
 from synfarm.auth import Principal
 from synfarm.contracts import layout
-from synfarm.contracts.base import Contract, utc_now
+from synfarm.contracts.base import utc_now
 from synfarm.contracts.ids import RunId
+from synfarm.contracts.pages import Artifact, ArtifactList, CheckpointList, MetricsPage
 from synfarm.contracts.problems import ProblemError
-from synfarm.contracts.runs import CheckpointCommit, RunEnded, RunRequest, RunSpec, RunState, StepMetrics
+from synfarm.contracts.runs import RunEnded, RunRequest, RunSpec, RunState
 from synfarm.contracts.views import RunPage, RunView
 from synfarm.web import CurrentPrincipal, event_stream
 from synfarm_trainer.api.records import RunRecords
@@ -24,29 +25,10 @@ from synfarm_trainer.api.stream import EventHub
 from synfarm_trainer.api.submission import Submission
 from synfarm_trainer.api.views import RunViews
 
-__all__ = ["Artifact", "ArtifactList", "CheckpointList", "MetricsPage", "RunRoutes"]
+__all__ = ["RunRoutes"]
 
 _CHUNK = 4 << 20
 Limit = Annotated[int, Query(ge=1, le=200)]
-
-
-class MetricsPage(Contract):
-    items: tuple[StepMetrics, ...]
-    next_since: int
-    """Pass as ``since`` for what comes after."""
-
-
-class CheckpointList(Contract):
-    items: tuple[CheckpointCommit, ...]
-
-
-class Artifact(Contract):
-    name: str
-    size: int
-
-
-class ArtifactList(Contract):
-    items: tuple[Artifact, ...]
 
 
 def _not_found(run: str) -> ProblemError:

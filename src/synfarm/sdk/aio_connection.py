@@ -1,0 +1,73 @@
+"""How the asynchronous client sends: repeats, problems as exceptions, event streams that go on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TypeVar
+
+import httpx
+from httpx_sse import aconnect_sse
+
+from synfarm.contracts.events import Event
+from synfarm.sdk.calls import Call
+from synfarm.sdk.config import ClientConfig
+from synfarm.sdk.errors import ApiUnreachable, raise_for_problem
+from synfarm.sdk.following import Follower
+from synfarm.sdk.retries import may_repeat, seconds_asked
+
+__all__ = ["AsyncConnection"]
+
+T = TypeVar("T")
+
+
+class AsyncConnection:
+    """One API over one pool of connections; repeats what may be repeated."""
+
+    def __init__(self, base_url: str, config: ClientConfig, transport: httpx.AsyncBaseTransport | None) -> None:
+        self._config = config
+        self.http = httpx.AsyncClient(
+            base_url=base_url, headers=config.headers(), timeout=config.timeout, transport=transport
+        )
+
+    async def send(self, call: Call[T]) -> T:
+        headers = {**({"Content-Type": "application/json"} if call.body is not None else {}), **call.headers}
+        for attempt in range(self._config.tries):
+            last = attempt + 1 == self._config.tries
+            try:
+                response = await self.http.request(
+                    call.method, call.path, params=call.params, content=call.body, headers=headers
+                )
+            except httpx.TransportError as error:
+                if last:
+                    raise ApiUnreachable(f"{call.method} {self.http.base_url}{call.path}: {error!r}") from error
+                await asyncio.sleep(self._config.delay(attempt))
+                continue
+            if not last and may_repeat(response.status_code):
+                await asyncio.sleep(seconds_asked(response) or self._config.delay(attempt))
+                continue
+            raise_for_problem(response)
+            return call.read(response.content)
+        raise AssertionError("tries is at least 1")
+
+    async def follow(self, path: str, last_id: str | None) -> AsyncIterator[Event]:
+        follower, failures = Follower(last_id), 0
+        while True:
+            try:
+                timeout = follower.timeout(self._config.timeout)
+                async with aconnect_sse(self.http, "GET", path, headers=follower.headers(), timeout=timeout) as source:
+                    if source.response.status_code >= 400:
+                        await source.response.aread()
+                        raise_for_problem(source.response)
+                    async for message in source.aiter_sse():
+                        event = follower.take(message)
+                        if event is not None:
+                            failures = 0
+                            yield event
+                        if follower.ended:
+                            return
+            except httpx.TransportError as error:
+                failures += 1
+                if failures >= self._config.tries:
+                    raise ApiUnreachable(f"GET {self.http.base_url}{path}: {error!r}") from error
+            await asyncio.sleep(self._config.delay(failures))
