@@ -16,7 +16,7 @@ from synfarm.contracts.problems import ProblemError
 from synfarm.queue.specs import read_spec
 from synfarm.storage.protocol import ObjectMissing, ObjectStore
 from synfarm_caption_api.caption_files import CaptionFiles
-from synfarm_caption_api.concept_check import check_recipe, resolve_concepts
+from synfarm_caption_api.concept_check import check_recipe, resolve_concepts, with_synonyms
 from synfarm_caption_api.prompts.recipe_making import Made, RecipeMaker, needs_recipe
 
 __all__ = ["Origin", "Origins"]
@@ -39,8 +39,11 @@ class Origins:
         self._lexicon = Lexicon(vocabulary)
         self._files = CaptionFiles(store)
 
-    def settle(self, request: JobRequest, owner: str) -> Origin:
+    def settle(self, request: JobRequest, owner: str, *, drawn: bool = True) -> Origin:
         """The origin that a request asks for.
+
+        Args:
+            drawn: whether images follow; of texts alone no renderer refuses a concept.
 
         Raises:
             ProblemError: 422, with the field: a set, concept, file or job that there is not, or that cannot be drawn.
@@ -51,13 +54,18 @@ class Origins:
             return self._from_job(request, str(request.captions_from.job), owner)
         if needs_recipe(request):
             if request.concepts:
-                concepts = resolve_concepts(request, self._vocabulary)
+                concepts = self._concepts(request, drawn)
                 return self._by(self._recipes.make(request.model_copy(update={"concepts": concepts})))
             made = self._recipes.make(request)
-            if request.render.renderer == "collage":
+            if drawn and request.render.renderer == "collage":
                 check_recipe(made.recipe, self._lexicon, field=_named(request))
             return self._by(made)
-        return Origin({"concepts": resolve_concepts(request, self._vocabulary)})
+        return Origin({"concepts": self._concepts(request, drawn)})
+
+    def _concepts(self, request: JobRequest, drawn: bool) -> tuple[Concept, ...]:
+        if drawn:
+            return resolve_concepts(request, self._vocabulary)
+        return with_synonyms(request.concepts, self._vocabulary)
 
     @staticmethod
     def _by(made: Made) -> Origin:

@@ -14,6 +14,7 @@ from synfarm.contracts.ids import MAX_UNIT
 from synfarm.contracts.jobs import Concept, JobRequest, JobSpec
 from synfarm.contracts.problems import ProblemError
 from synfarm.contracts.recipes import Recipe
+from synfarm.contracts.tries import TryRequest
 from synfarm.contracts.views import JobPlan
 from synfarm.idempotency import claim
 from synfarm.storage.protocol import ObjectStore
@@ -27,9 +28,10 @@ from synfarm_caption_api.recipe_shelf import RecipeShelf
 from synfarm_caption_api.shard_size import estimated_bytes
 from synfarm_caption_api.unit_size import default_unit_size
 
-__all__ = ["Submission", "Submitter"]
+__all__ = ["Submission", "Submitter", "Trial"]
 
 ROUTE = "POST /v1/jobs"
+_NO_JOB = "0" * 26
 _PLAN_PROMPTS = 3
 _LOOKED_AT = 4096
 """Captions among which a plan looks for a prompt of each kind: some tens of milliseconds."""
@@ -41,6 +43,14 @@ class Submission:
 
     spec: JobSpec
     created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What a try asks of the language model."""
+
+    spec: JobSpec
+    drawer: Drawer
 
 
 class Submitter:
@@ -110,6 +120,22 @@ class Submitter:
             capability=spec.render.capability,
             estimated_bytes=estimated_bytes(spec),
         )
+
+    def trial(self, request: TryRequest, owner: str) -> Trial:
+        """The first captions of a job that is never made; nothing is written.
+
+        Raises:
+            ProblemError: as ``submit``, but for what a renderer cannot draw; or no prompt is asked for.
+        """
+        job = request.as_job()
+        origin = self._origins.settle(job, owner, drawn=False)
+        recipe = origin.made.recipe if origin.made is not None else None
+        if recipe is not None and not recipe.asks:
+            detail = f"Captions of variant {recipe.name!r} are joined words: no language model is asked for them."
+            hint = "Make a job of it: its captions are written at once; or try another variant."
+            raise ProblemError(422, "nothing_to_try", detail, field="variant", hint=hint)
+        spec = _freeze(job, origin, owner, _NO_JOB, utc_now())
+        return Trial(spec, Drawer(spec, self._pools, recipe))
 
     def _prompts(self, spec: JobSpec, recipe: Recipe | None) -> tuple[str, ...]:
         if spec.captions_from is not None or (recipe is not None and not recipe.asks):

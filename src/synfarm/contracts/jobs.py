@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from synfarm.contracts.asking import Asking, is_none
 from synfarm.contracts.base import Contract, Moment
 from synfarm.contracts.concepts import Concept, ConceptKind, Concepts, Phrase
 from synfarm.contracts.ids import JobId, Name
@@ -16,10 +16,7 @@ from synfarm.contracts.origins import (
     CaptionJobRef,
     CaptionsFrom,
     Layout,
-    Mix,
-    PoolFile,
     RecipeRef,
-    SetName,
     Template,
     Variant,
 )
@@ -68,8 +65,6 @@ class JobState(StrEnum):
         }
 
 
-Settings = Annotated[tuple[Phrase, ...], Field(min_length=1, max_length=1000)]
-Backgrounds = Settings | Annotated[dict[Phrase, Settings], Field(min_length=1, max_length=50_000)]
 _TOLD = 8
 """Concepts that a job's origin names."""
 
@@ -155,42 +150,17 @@ class _JobBody(Contract):
     """Largest share of dead units with which the job still ends ``completed_with_errors`` and not ``failed``."""
 
 
-def _is_none(value: object) -> bool:
-    """Fields that are left out of the JSON when they say nothing: readers of an older version then still read it."""
-    return value is None
-
-
 _WHAT = ("concepts", "concept_set", "mix", "variant", "captions_from")
-_TOLERANCE = 1e-6
-"""By which shares may miss 1."""
 
 
-def _sum_to_one(name: str, shares: dict[Any, float]) -> None:
-    total = math.fsum(shares.values())
-    if abs(total - 1) > _TOLERANCE:
-        cure = ", ".join(f"{key}: {share / total:.6g}" for key, share in shares.items()) if total else "none is above 0"
-        raise ValueError(f"the shares of {name} sum to {total:.6g}, not to 1; in the same proportions: {cure}")
-
-
-class JobRequest(_JobBody):
+class JobRequest(Asking, _JobBody):
     """Body of ``POST /v1/jobs``: exactly one of ``concepts``, ``concept_set``, ``mix``, ``variant``, ``captions_from``.
 
     A concept may be given as a bare string.
     """
 
-    concept_set: SetName | None = Field(default=None, exclude_if=_is_none)
-    """A set that ships, by name."""
-    mix: Mix | None = Field(default=None, exclude_if=_is_none)
-    """Several sets at once: ``paper`` (table 11), ``release``, or shares of sets by name."""
-    variant: Variant | None = Field(default=None, exclude_if=_is_none)
-    """A caption set of table 2; ``cc12m`` goes with ``captions_from``."""
-    captions_from: CaptionsFrom | None = Field(default=None, exclude_if=_is_none)
-    templates: dict[Template, Annotated[float, Field(ge=0, le=1)]] | None = Field(default=None, exclude_if=_is_none)
-    """Shares of the prompts ``c``, ``c,bg`` and ``c,rel`` for objects; places and textures use ``c`` (paper 3.4)."""
-    backgrounds: Backgrounds | None = Field(default=None, exclude_if=_is_none)
-    """Settings for ``c,bg`` in place of those that ship: a list for all concepts, or a list by concept."""
-    examples: PoolFile | None = Field(default=None, exclude_if=_is_none)
-    webhook: Webhook | None = Field(default=None, exclude_if=_is_none)
+    captions_from: CaptionsFrom | None = Field(default=None, exclude_if=is_none)
+    webhook: Webhook | None = Field(default=None, exclude_if=is_none)
     """Called when the job ends, and when it stalls; it is kept apart from the spec, and never shown again."""
     captions_per_unit: int | None = Field(default=None, ge=1, le=1024)
 
@@ -201,32 +171,10 @@ class JobRequest(_JobBody):
             if self.captions_from is None:
                 raise ValueError('variant cc12m are captions of your own: add "captions_from": {"file": NAME}')
             named.remove("variant")
-        if len(named) != 1:
-            found = f"the body has {' and '.join(named)}" if named else "the body has none of them"
-            raise ValueError(f"say what to caption by exactly one of {', '.join(_WHAT)}; {found}")
-        self._check_templates(named[0])
-        if isinstance(self.mix, dict):
-            _sum_to_one("mix", self.mix)
+        self.check_asking(named, _WHAT)
         if self.mix is not None and self.concept_draw == "balanced":
             raise ValueError("concept_draw 'balanced' needs one list or set of concepts; a mix draws by its shares")
         return self
-
-    def _check_templates(self, named: str) -> None:
-        fixed = named in {"variant", "captions_from"} or isinstance(self.mix, str)
-        if fixed and self.templates is not None:
-            raise ValueError(
-                f"templates: {named} has its own; leave them out, or ask for concepts, a set or own shares"
-            )
-        if self.backgrounds is not None and named not in {"concepts", "concept_set"}:
-            raise ValueError("backgrounds go with concepts or concept_set; leave them out")
-        if self.examples is not None and named == "captions_from":
-            raise ValueError("examples are for prompts, and captions_from needs none; leave them out")
-        if self.templates is None:
-            return
-        strange = [template.value for template in self.templates if not template.is_prompt]
-        if strange:
-            raise ValueError(f"templates: {strange[0]!r} is no prompt; the prompts are 'c', 'c,bg' and 'c,rel'")
-        _sum_to_one("templates", self.templates)
 
 
 class JobSpec(_JobBody):
@@ -237,8 +185,8 @@ class JobSpec(_JobBody):
     """
 
     schema_version: Literal[1] = 1
-    recipe: RecipeRef | None = Field(default=None, exclude_if=_is_none)
-    captions_from: CaptionFileRef | CaptionJobRef | None = Field(default=None, exclude_if=_is_none)
+    recipe: RecipeRef | None = Field(default=None, exclude_if=is_none)
+    captions_from: CaptionFileRef | CaptionJobRef | None = Field(default=None, exclude_if=is_none)
     job: JobId
     owner: Name
     created_at: Moment

@@ -7,7 +7,7 @@ from pydantic import Field, JsonValue
 from synfarm.contracts.base import Contract
 from synfarm.contracts.captions import CaptionRecord
 from synfarm.contracts.commits import Failure
-from synfarm.contracts.jobs import Concept
+from synfarm.contracts.jobs import Concept, ConceptKind
 from synfarm.contracts.manifests import ManifestLine
 from synfarm.contracts.runs import CheckpointCommit, StepMetrics
 
@@ -17,6 +17,8 @@ __all__ = [
     "CaptionPage",
     "CheckpointList",
     "ConceptSet",
+    "ConceptSetInfo",
+    "ConceptSetList",
     "EvalTable",
     "FailurePage",
     "MetricsPage",
@@ -53,6 +55,25 @@ class ConceptSet(Contract):
 
     name: str
     concepts: tuple[Concept, ...]
+
+
+class ConceptSetInfo(Contract):
+    """What is known of a set without reading it."""
+
+    name: str
+    title: str
+    concepts: int = Field(ge=1)
+    kinds: tuple[ConceptKind, ...]
+    source: str
+    """Where the names come from."""
+    note: str = ""
+    """What was left out, merged or added."""
+
+
+class ConceptSetList(Contract):
+    """``GET /v1/concept-sets?about=true``."""
+
+    items: tuple[ConceptSetInfo, ...]
 
 
 class MetricsPage(Contract):

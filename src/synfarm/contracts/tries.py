@@ -6,36 +6,59 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from synfarm.contracts.asking import Asking
 from synfarm.contracts.base import Contract
 from synfarm.contracts.captions import DropReason
-from synfarm.contracts.jobs import CaptionSettings, Concepts
+from synfarm.contracts.jobs import CaptionSettings, Concepts, JobRequest
+from synfarm.contracts.origins import Template, Variant
 
 __all__ = ["TriedCaption", "TryAnswer", "TryRequest"]
 
 _MOST = 64
+_WHAT = ("concepts", "concept_set", "mix", "variant")
 
 
-class TryRequest(Contract):
-    """Body of ``POST /v1/captions``. A concept may be given as a bare string."""
+class TryRequest(Asking):
+    """Body of ``POST /v1/captions``: exactly one of ``concepts``, ``concept_set``, ``mix``, ``variant``.
 
-    concepts: Concepts = Field(min_length=1, max_length=16)
-    n: int = Field(default=1, ge=1, le=16)
-    """Captions for each concept."""
+    A concept may be given as a bare string.
+    """
+
+    concepts: Concepts = Field(default=(), min_length=1, max_length=16, exclude_if=lambda value: not value)
+    n: int = Field(default=1, ge=1, le=_MOST)
+    """Captions for each of ``concepts``; of a set, mix or variant captions in all."""
     seed: int = Field(default=0, ge=0, lt=1 << 63)
     caption: CaptionSettings = CaptionSettings()
 
     @model_validator(mode="after")
     def _small(self) -> Self:
-        if len(self.concepts) * self.n > _MOST:
+        if self.variant is Variant.CC12M:
+            raise ValueError("variant cc12m are captions of your own; there is no prompt to try")
+        self.check_asking([name for name in _WHAT if getattr(self, name)], _WHAT)
+        if self.captions > _MOST:
             asked = f"{len(self.concepts)} concepts with {self.n} captions each"
             raise ValueError(f"At most {_MOST} captions at once, not {asked}: lower n, or make a job")
         return self
+
+    @property
+    def captions(self) -> int:
+        """How many are asked for in all."""
+        return self.n * max(1, len(self.concepts))
+
+    def as_job(self) -> JobRequest:
+        """The job whose first captions these are; each of ``concepts`` occurs ``n`` times."""
+        shared = {name: getattr(self, name) for name in self.model_fields_set & JobRequest.model_fields.keys()}
+        draw = "balanced" if self.concepts else "uniform"
+        return JobRequest.model_validate({**shared, "captions": self.captions, "concept_draw": draw})
 
 
 class TriedCaption(Contract):
     """One try."""
 
     concept: str
+    template: Template = Template.CONCEPT
+    second: str | None = None
+    """Background or relation of the other templates."""
     prompt: str
     answer: str
     """What the LLM wrote."""

@@ -18,6 +18,7 @@ from synfarm.contracts.pages import (
     CaptionPage,
     CheckpointList,
     ConceptSet,
+    ConceptSetList,
     FailurePage,
     MetricsPage,
     ShardPage,
@@ -243,6 +244,10 @@ class AsyncClient:
     async def concept_sets(self) -> list[str]:
         """Names of the concept sets that ship."""
         return await self._farm.send(calls.concept_sets())
+
+    async def concept_set_infos(self) -> ConceptSetList:
+        """The same sets with their titles, sizes and sources."""
+        return await self._farm.send(calls.concept_set_infos())
 
     async def concept_set(self, name: str) -> ConceptSet:
         """One set; ``collage`` is what the collage renderer can draw."""

@@ -23,6 +23,7 @@ from synfarm.contracts.pages import (
     CaptionPage,
     CheckpointList,
     ConceptSet,
+    ConceptSetList,
     EvalTable,
     FailurePage,
     MetricsPage,
@@ -44,6 +45,7 @@ __all__ = [
     "checkpoints_of_run",
     "commit_caption_file",
     "concept_set",
+    "concept_set_infos",
     "concept_sets",
     "delete_job",
     "evals_of_run",
@@ -200,6 +202,10 @@ def workers() -> Call[WorkerList]:
 
 def concept_sets() -> Call[list[str]]:
     return Call("GET", "/v1/concept-sets", _NAMES.validate_json)
+
+
+def concept_set_infos() -> Call[ConceptSetList]:
+    return Call("GET", "/v1/concept-sets", ConceptSetList.from_bytes, params={"about": "true"})
 
 
 def concept_set(name: str) -> Call[ConceptSet]:

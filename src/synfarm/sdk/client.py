@@ -18,6 +18,7 @@ from synfarm.contracts.pages import (
     CaptionPage,
     CheckpointList,
     ConceptSet,
+    ConceptSetList,
     FailurePage,
     MetricsPage,
     ShardPage,
@@ -241,6 +242,10 @@ class Client:
     def concept_sets(self) -> list[str]:
         """Names of the concept sets that ship."""
         return self._farm.send(calls.concept_sets())
+
+    def concept_set_infos(self) -> ConceptSetList:
+        """The same sets with their titles, sizes and sources."""
+        return self._farm.send(calls.concept_set_infos())
 
     def concept_set(self, name: str) -> ConceptSet:
         """One set; ``collage`` is what the collage renderer can draw."""
