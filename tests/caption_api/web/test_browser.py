@@ -106,7 +106,7 @@ async def submit(desk: Visit) -> str:
     await page.get_by_label("Image size, px", exact=True).fill("64")
     await page.get_by_role("button", name="Try prompts").click()
     await expect(page.get_by_role("heading", name="Tried with stub")).to_be_visible()
-    await page.get_by_text("Captions, renderer, queue").click()
+    await page.get_by_text("More: templates, backgrounds, renderer, queue").click()
     await page.get_by_label("Captions a unit", exact=True).fill("8")
     await page.get_by_role("button", name="Show the plan").click()
     await page.get_by_role("button", name="Submit this job").click()

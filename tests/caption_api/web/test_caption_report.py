@@ -52,7 +52,11 @@ async def test_the_page_tells_what_the_report_tells(site: Any, open_page: Any) -
     job = await make_job(site, captions=16)
     write_unit(site, job, 0)
     write_unit(site, job, 1)
-    body = {"counts": {"units_committed": 2, "captions": 14, "empty": 2}, "draws": 46, "rejections": {"concept_lost": 30, "too_short": 2}}
+    body = {
+        "counts": {"units_committed": 2, "captions": 14, "empty": 2},
+        "draws": 46,
+        "rejections": {"concept_lost": 30, "too_short": 2},
+    }
     ended = {"job": job, "generation": 1, "state": "completed", "planned": 16, "parts": [], **body}
     ended |= {"manifest_sha256": "0" * 64, "ended_at": "2026-01-01T00:00:00Z"}
     site.store.create(layout.ended(job, 1), json.dumps(ended).encode())

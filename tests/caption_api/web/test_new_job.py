@@ -11,7 +11,7 @@ import pytest
 from synfarm.contracts import layout
 from synfarm.contracts.jobs import JobSpec
 from synfarm_caption_api.text_generator import GeneratorAway
-from synfarm_caption_api.web import job_form, new_job
+from synfarm_caption_api.web import job_origin, new_job
 from synfarm_caption_api.web.job_form import BadForm, default_values, read_request
 
 FORM = {"name": "pets", "concepts": "dog: puppy\nred fox", "captions": "40", "size": "64", "seed": "7"}
@@ -28,7 +28,7 @@ async def test_plan_then_submit_makes_one_job(site: Any, open_page: Any) -> None
     async with open_page() as page:
         plan = await page.post("/ui/jobs/new", data={**FORM, "action": "plan"})
         assert (plan.status_code, "Submit this job" in plan.text) == (200, True)
-        assert "No live render worker serves collage-s" in plan.text
+        assert "no render worker serves collage-s" in plan.text
         assert not list(site.store.list("jobs/"))
         form = {**FORM, "planned": hidden(plan.text, "planned"), "submission": hidden(plan.text, "submission")}
         answers = [await page.post("/ui/jobs/new", data={**form, "action": "submit"}) for _ in range(2)]
@@ -118,7 +118,7 @@ def test_every_wrong_field_is_told_at_once() -> None:
 
 
 def test_a_list_beyond_reason_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_form, "parse_concept_list", lambda text: pytest.fail("read all the same"))
+    monkeypatch.setattr(job_origin, "parse_concept_list", lambda text: pytest.fail("read all the same"))
     with pytest.raises(BadForm) as raised:
         read_request({**default_values(), "concepts": "x\n" * 100_001})
     assert "more than 100,000 lines" in raised.value.problems["concepts"].detail

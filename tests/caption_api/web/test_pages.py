@@ -53,7 +53,17 @@ class Inline(HTMLParser):
 
 async def test_every_page_keeps_the_policy_and_its_landmarks(site: Any, open_page: Any, trainer: Any) -> None:
     job, run = await make_job(site), trainer.view().run
-    paths = ["", "jobs/new", f"jobs/{job}", f"jobs/{job}/captions-report", f"jobs/{job}/failures", "workers", "runs", "runs/new", f"runs/{run}"]
+    paths = [
+        "",
+        "jobs/new",
+        f"jobs/{job}",
+        f"jobs/{job}/captions-report",
+        f"jobs/{job}/failures",
+        "workers",
+        "runs",
+        "runs/new",
+        f"runs/{run}",
+    ]
     async with open_page() as page:
         for path in paths:
             answer = await page.get(f"/ui/{path}")

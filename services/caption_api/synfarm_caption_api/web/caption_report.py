@@ -48,9 +48,7 @@ TEMPLATES: Mapping[str, str] = {
 
 
 @router.get("/jobs/{job}/captions-report")
-async def caption_report(
-    request: Request, job: str, web: Web, visitor: CurrentVisitor, services: Services
-) -> Response:
+async def caption_report(request: Request, job: str, web: Web, visitor: CurrentVisitor, services: Services) -> Response:
     return web.pages.page(request, "caption_report.html", visitor, **await _context(job, visitor, services))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pydantic import ValidationError
 
 from synfarm.contracts.problems import Problem, ProblemError
+from synfarm_caption_api.web.cures import for_reader
 
 __all__ = ["FormProblems", "from_problem", "from_validation", "single"]
 
@@ -14,24 +15,30 @@ FormProblems = dict[str, Problem]
 """By form field; ``""`` holds what concerns no single field."""
 
 
-def from_validation(error: ValidationError, places: Mapping[str, str]) -> FormProblems:
+def from_validation(
+    error: ValidationError, places: Mapping[str, str], whole: Mapping[str, str] | None = None
+) -> FormProblems:
     """The first error of each field.
 
     Args:
         places: form field by dotted name of the request, or by the beginning of one.
+        whole: form field by the beginning of a message, for what concerns no single field of the request.
     """
     found: FormProblems = {}
     for item in error.errors():
         dotted = ".".join(str(part) for part in item["loc"])
-        field = _field(dotted, places)
         message = item["msg"].removeprefix("Value error, ")
+        began = (
+            [] if dotted or whole is None else [field for words, field in whole.items() if message.startswith(words)]
+        )
+        field = began[0] if began else _field(dotted, places)
         found.setdefault(field, _problem("invalid request", message, dotted or None))
     return found
 
 
 def from_problem(error: ProblemError, places: Mapping[str, str]) -> FormProblems:
-    """A problem that a service raised, at its field."""
-    return {_field(error.problem.field or "", places): error.problem}
+    """A problem that a service raised, at its field, with the cure that the page has."""
+    return {_field(error.problem.field or "", places): for_reader(error.problem)}
 
 
 def single(field: str, message: str) -> FormProblems:

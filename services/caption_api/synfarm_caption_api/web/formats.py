@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from datetime import datetime
 
-__all__ = ["ago", "byte_size", "compact", "count", "duration", "fixed", "percent", "short_id", "words"]
+from synfarm.contracts.views import Range
+
+__all__ = [
+    "ago",
+    "between",
+    "byte_size",
+    "compact",
+    "count",
+    "duration",
+    "fixed",
+    "lasting",
+    "percent",
+    "short_id",
+    "words",
+]
 
 _NONE = "–"
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
@@ -65,6 +79,29 @@ def duration(seconds: float | None) -> str:
     if whole < _DAY:
         return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02d} min"
     return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
+
+
+def between(span: Range | None) -> str:
+    """Two numbers as roughly as they are known: ``0.03 to 0.3``, ``120 to 950``."""
+    if span is None:
+        return _NONE
+    low, high = (f"{value:.1g}" if value < 1 else f"{float(f'{value:.2g}'):,.0f}" for value in (span.low, span.high))
+    return low if low == high else f"{low} to {high}"
+
+
+def lasting(span: Range | None) -> str:
+    """Between which two times: ``40 s to 6 min``, in whole minutes, hours or days where they are long."""
+    if span is None:
+        return _NONE
+    low, high = _roughly(span.low), _roughly(span.high)
+    return low if low == high else f"{low} to {high}"
+
+
+def _roughly(seconds: float) -> str:
+    for size, unit in ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min")):
+        if seconds >= 1.5 * size:
+            return f"{round(seconds / size):,} {unit}"
+    return f"{round(seconds)} s"
 
 
 def ago(moment: datetime, now: datetime) -> str:

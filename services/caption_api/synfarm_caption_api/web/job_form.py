@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from synfarm.concepts import BadConceptList, parse_concept_list
-from synfarm.contracts.jobs import Concept, JobRequest
-from synfarm_caption_api.web.form_problems import FormProblems, from_validation, single
+from synfarm.contracts.jobs import JobRequest
+from synfarm_caption_api.web.form_problems import FormProblems, from_validation
+from synfarm_caption_api.web.job_origin import ORIGIN_PLACES, origin_values, read_origin
 
 __all__ = ["PLACES", "BadForm", "default_values", "fingerprint", "read_request"]
 
@@ -40,14 +40,20 @@ _FIELDS = {
 
 PLACES: Mapping[str, str] = {
     **{dotted: field for field, dotted in _FIELDS.items()},
-    "concepts": "concepts",
+    **ORIGIN_PLACES,
     "render": "renderer",
     "caption": "temperature",
 }
 """Dotted name to the form field that shows its errors."""
 
-_MOST_LINES = 100_000
-"""Twice as many as a job takes concepts: a longer list is refused before its lines are read, which costs 40 µs each."""
+_WHOLE: Mapping[str, str] = {
+    "the shares of templates": "templates",
+    "the shares of mix": "mix_shares",
+    "templates": "templates",
+    "backgrounds": "backgrounds",
+    "concept_draw": "concept_draw",
+}
+"""What concerns the whole request, by the word that it begins with: the form field that shows it."""
 
 
 class BadForm(Exception):
@@ -63,7 +69,7 @@ def default_values() -> dict[str, str]:
     request = JobRequest.model_validate({"concepts": ["dog"], "captions": 240})
     body = request.model_dump(mode="json")
     values = {field: _text(_dig(body, dotted)) for field, dotted in _FIELDS.items()}
-    return {**values, "concepts": "", "tries": "1"}
+    return {**values, **origin_values(), "tries": "1"}
 
 
 def read_request(values: Mapping[str, str]) -> JobRequest:
@@ -79,25 +85,14 @@ def read_request(values: Mapping[str, str]) -> JobRequest:
             _plant(body, dotted, text)
     if body.get("render", {}).get("renderer") == "diffusers" and body["render"].get("family") == "collage":
         del body["render"]["family"]  # the default of the other renderer, not a wish
-    problems: FormProblems = {}
+    origin, problems = read_origin(values)
     try:
-        body["concepts"] = [concept.model_dump() for concept in _concepts(values.get("concepts", ""))]
-    except BadConceptList as error:
-        problems = single("concepts", str(error))
-        body["concepts"] = ["dog"]  # so that the other fields are judged too
-    try:
-        request = JobRequest.model_validate(body)
+        request = JobRequest.model_validate({**body, **origin})
     except ValidationError as error:
-        raise BadForm({**from_validation(error, PLACES), **problems}) from error
+        raise BadForm({**from_validation(error, PLACES, _WHOLE), **problems}) from error
     if problems:
         raise BadForm(problems)
     return request
-
-
-def _concepts(text: str) -> tuple[Concept, ...]:
-    if text.count("\n") > _MOST_LINES:
-        raise BadConceptList(0, f"the list has more than {_MOST_LINES:,} lines; a job takes half as many concepts")
-    return parse_concept_list(text)
 
 
 def fingerprint(request: JobRequest) -> str:

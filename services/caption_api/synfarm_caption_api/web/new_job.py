@@ -5,21 +5,24 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 
+from synfarm.concepts import about, load, set_names
 from synfarm.contracts.jobs import JobRequest
 from synfarm.contracts.problems import ProblemError
 from synfarm.contracts.tries import TryRequest
 from synfarm.contracts.views import JobPlan
 from synfarm_caption_api.api import jobs as job_routes
-from synfarm_caption_api.api import operations, prompts
+from synfarm_caption_api.api import prompts
 from synfarm_caption_api.api.services import ApiServices, Services
+from synfarm_caption_api.caption_files import CaptionFiles
 from synfarm_caption_api.web.form_problems import from_problem, single
 from synfarm_caption_api.web.job_form import PLACES, BadForm, default_values, fingerprint, read_request
+from synfarm_caption_api.web.job_origin import CHOICES, DRAWN_BY_COLLAGE, MIXES, VARIANTS
 from synfarm_caption_api.web.parts import Web
 from synfarm_caption_api.web.visitor import CurrentVisitor, Form, Visitor
 
@@ -27,12 +30,24 @@ __all__ = ["router"]
 
 router = APIRouter()
 _TRIED_CONCEPTS = 8
+_OWN_JOBS = 20
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 
 
 @router.get("/jobs/new")
-def form(request: Request, web: Web, visitor: CurrentVisitor, services: Services) -> Response:
-    return web.pages.page(request, "new_job.html", visitor, **_context(services, default_values()))
+def form(
+    request: Request,
+    web: Web,
+    visitor: CurrentVisitor,
+    services: Services,
+    captions_of: Annotated[str, Query(max_length=26)] = "",
+) -> Response:
+    """A fresh form; ``captions_of`` fills in a job whose captions are to be drawn once more."""
+    values = default_values()
+    if captions_of:
+        spec = services.jobs.spec(captions_of, visitor.principal)
+        values |= {"what": "job", "from_job": spec.job, "captions": str(spec.captions), "name": spec.name}
+    return web.pages.page(request, "new_job.html", visitor, **_context(visitor, services, values))
 
 
 @router.post("/jobs/new")
@@ -58,7 +73,8 @@ async def act(request: Request, web: Web, visitor: CurrentVisitor, services: Ser
         found, status = {"problems": from_problem(error, PLACES)}, error.problem.status
     else:
         status = 200
-    return web.pages.page(request, "new_job.html", visitor, status=status, **{**_context(services, values), **found})
+    context = await run_in_threadpool(_context, visitor, services, values)
+    return web.pages.page(request, "new_job.html", visitor, status=status, **{**context, **found})
 
 
 def _read(values: Mapping[str, str]) -> tuple[JobRequest, str]:
@@ -67,9 +83,21 @@ def _read(values: Mapping[str, str]) -> tuple[JobRequest, str]:
     return wanted, fingerprint(wanted)
 
 
-def _context(services: ApiServices, values: Mapping[str, str]) -> dict[str, Any]:
+def _context(visitor: Visitor, services: ApiServices, values: Mapping[str, str]) -> dict[str, Any]:
+    owner = visitor.principal.owner
+    jobs = services.jobs.page(visitor.principal, None, _OWN_JOBS).items
+    sets = {name: about(name) for name in set_names()}
     return {
         "values": values,
+        "choices": CHOICES,
+        "sets": {
+            "drawn by collage and by diffusers": [sets.pop(name) for name in DRAWN_BY_COLLAGE],
+            "drawn by diffusers": list(sets.values()),
+        },
+        "mixes": MIXES,
+        "variants": VARIANTS,
+        "files": CaptionFiles(services.store).names(owner),
+        "own_jobs": [view for view in jobs if view.owner == owner and view.state.is_final],
         "vocabulary": sorted(concept.name for concept in services.vocabulary),
         "problems": {},
         "plan": None,
@@ -81,13 +109,16 @@ def _context(services: ApiServices, values: Mapping[str, str]) -> dict[str, Any]
 async def _try(
     wanted: JobRequest, values: Mapping[str, str], visitor: Visitor, services: ApiServices
 ) -> dict[str, Any]:
-    concepts = wanted.concepts[:_TRIED_CONCEPTS]
+    known = load(wanted.concept_set) if wanted.concept_set in set_names() else wanted.concepts
+    if not known:
+        raise BadForm(single("tries", "prompts are tried with own concepts or a set; the plan shows those of the rest"))
+    concepts = known[:_TRIED_CONCEPTS]
     tries = values["tries"].strip()
     if tries not in {"1", "2", "3", "4"}:
         raise BadForm(single("tries", "must be 1 to 4"))
     body = TryRequest(concepts=concepts, n=int(tries), seed=wanted.seed, caption=wanted.caption)
     tried = await prompts.try_captions(body, visitor.principal, services)
-    return {"tried": tried, "tried_left": len(wanted.concepts) - len(concepts)}
+    return {"tried": tried, "tried_left": len(known) - len(concepts)}
 
 
 def _plan(wanted: JobRequest, visitor: Visitor, services: ApiServices, *, changed: bool) -> dict[str, Any]:
@@ -99,17 +130,7 @@ def _plan(wanted: JobRequest, visitor: Visitor, services: ApiServices, *, change
         "planned": fingerprint(wanted),
         "submission": secrets.token_hex(16),
         "changed": changed,
-        "served": _is_served(plan, visitor, services),
     }
-
-
-def _is_served(plan: JobPlan, visitor: Visitor, services: ApiServices) -> bool | None:
-    """Whether a live render worker takes such units; None while nobody knows."""
-    try:
-        workers = operations.workers(visitor.principal, services).items
-    except ProblemError:
-        return None
-    return any(plan.capability in worker.capabilities for worker in workers if worker.kind == "render")
 
 
 def _submit(wanted: JobRequest, fields: Mapping[str, str], visitor: Visitor, services: ApiServices) -> Response:
