@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from synfarm.contracts.base import utc_now
+from synfarm.contracts.views import Range
 from synfarm_caption_api.web import formats
 
 
@@ -45,3 +46,18 @@ def test_format(function: str, value: object, text: str) -> None:
 def test_ago(seconds: int, text: str) -> None:
     now = utc_now()
     assert formats.ago(now - timedelta(seconds=seconds), now) == text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "hours", "times"),
+    [
+        (0.0312, 0.281, "0.03 to 0.3", "0 s"),
+        (1234, 5678, "1,200 to 5,700", "21 min to 2 h"),
+        (40, 80, "40 to 80", "40 s to 80 s"),
+        (86400, 8640000, "86,000 to 8,600,000", "24 h to 100 d"),
+    ],
+)
+def test_what_is_known_roughly_is_told_roughly(low: float, high: float, hours: str, times: str) -> None:
+    span = Range(low=low, high=high)
+    assert (formats.between(span), formats.lasting(span)) == (hours, times)
+    assert (formats.between(None), formats.lasting(None)) == ("–", "–")

@@ -10,7 +10,10 @@ from synfarm.contracts.views import JobView
 from synfarm.queue.board import JobCounters
 from synfarm.queue.flags import JobFlags
 
-__all__ = ["job_state", "job_view"]
+__all__ = ["BEING_DELETED", "job_state", "job_view"]
+
+BEING_DELETED = "being deleted"
+"""The reason that a view gives from the request to delete a job until its objects are gone."""
 
 
 def job_state(flags: JobFlags, counters: JobCounters, progress: Progress | None, ended: Ended | None) -> JobState:
@@ -54,7 +57,7 @@ def job_view(
         owner=spec.owner,
         state=state,
         stalled=counters.stalled if running else None,
-        reason=ended.reason if ended else "being deleted" if flags.deleted else None,
+        reason=ended.reason if ended else BEING_DELETED if flags.deleted else None,
         created_at=spec.created_at,
         planned_captions=spec.captions,
         planned_units=spec.units,

@@ -16,7 +16,17 @@ from starlette.staticfiles import StaticFiles
 from synfarm.contracts.problems import PROBLEM_MEDIA_TYPE, Problem, ProblemError
 from synfarm.storage.protocol import StoreError
 from synfarm.telemetry import get_logger
-from synfarm_caption_api.web import caption_report, gallery, jobs, new_job, new_run, runs, sign_in, workers
+from synfarm_caption_api.web import (
+    caption_report,
+    gallery,
+    job_steering,
+    jobs,
+    new_job,
+    new_run,
+    runs,
+    sign_in,
+    workers,
+)
 from synfarm_caption_api.web.curves import CurveBook
 from synfarm_caption_api.web.parts import WebParts
 from synfarm_caption_api.web.rendering import Pages
@@ -98,7 +108,7 @@ def _make_web(state: State) -> FastAPI:
     )
     web.state = state  # one set of services, whichever application a request comes in by
     web.add_middleware(_SafeHeaders)
-    for module in (sign_in, new_job, jobs, caption_report, gallery, workers, new_run, runs):
+    for module in (sign_in, new_job, jobs, job_steering, caption_report, gallery, workers, new_run, runs):
         web.include_router(module.router)
     web.mount("/static", _Static(directory=_STATIC))
     _handle_errors(web)

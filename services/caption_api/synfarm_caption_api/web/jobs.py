@@ -1,22 +1,23 @@
-"""The first page with its jobs, and the page of one job: progress, reasons, failures, pause and cancel."""
+"""The first page with its jobs, and the page of one job: progress, reasons, generations, failures."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from fastapi.responses import RedirectResponse
 
 from synfarm.contracts import layout
 from synfarm.contracts.jobs import JobSpec
-from synfarm_caption_api.api import contents, steering
+from synfarm_caption_api.api import contents
 from synfarm_caption_api.api.services import ApiServices, Services
 from synfarm_caption_api.web.gallery import first_samples
+from synfarm_caption_api.web.generations import generations
 from synfarm_caption_api.web.glance import acceptance, look
-from synfarm_caption_api.web.parts import Web
+from synfarm_caption_api.web.job_choices import FAULTS, choices
+from synfarm_caption_api.web.parts import Web, WebParts
 from synfarm_caption_api.web.visitor import CurrentVisitor, Visitor
 
-__all__ = ["router"]
+__all__ = ["answer_job", "router"]
 
 router = APIRouter()
 _JOBS = 20
@@ -61,10 +62,26 @@ def job_page(
     cursor: Annotated[int | None, Query(ge=0, lt=10**10)] = None,
 ) -> Response:
     spec = services.jobs.spec(job, visitor.principal)
-    context = _job(visitor, services, spec)
+    return answer_job(request, web, visitor, services, spec, concept=concept, cursor=cursor)
+
+
+def answer_job(
+    request: Request,
+    web: WebParts,
+    visitor: Visitor,
+    services: ApiServices,
+    spec: JobSpec,
+    *,
+    status: int = 200,
+    concept: str | None = None,
+    cursor: int | None = None,
+    **told: Any,
+) -> Response:
+    """The page of a job; ``told`` is what it says of something that was asked of it (see ``_job``)."""
+    context = {**_job(visitor, services, spec), **told}
     samples = first_samples(services, visitor, spec, concept or None, cursor)
     return web.pages.page(
-        request, "job.html", visitor, **context, samples=samples, concept=concept or "", cursor=cursor
+        request, "job.html", visitor, status=status, **context, samples=samples, concept=concept or "", cursor=cursor
     )
 
 
@@ -87,6 +104,12 @@ def _job(visitor: Visitor, services: ApiServices, spec: JobSpec) -> dict[str, An
         "rejections": sorted(view.rejections.items(), key=lambda item: -item[1]),
         "failures": failures,
         "runs_of_job": [info.key.rpartition("/")[2] for info in pins],
+        "generations": generations(services.store, spec),
+        "choices": choices(spec, view),
+        "fault_words": FAULTS,
+        "problem": None,
+        "extend_fault": None,
+        "extend_to": "",
     }
 
 
@@ -109,13 +132,14 @@ def job_failures(
 ) -> Response:
     spec = services.jobs.spec(job, visitor.principal)
     page = contents.failures(spec.job, visitor.principal, services, cursor=cursor, limit=_FAILURES_A_PAGE)
-    return web.pages.page(request, "job_failures.html", visitor, spec=spec, failures=page)
-
-
-@router.post("/jobs/{job}/signal/{signal}")
-def job_signal(
-    job: str, signal: Literal["pause", "resume", "cancel"], visitor: CurrentVisitor, services: Services
-) -> Response:
-    routes = {"pause": steering.pause_job, "resume": steering.resume_job, "cancel": steering.cancel_job}
-    view = routes[signal](job, visitor.principal, services)
-    return RedirectResponse(f"/ui/jobs/{view.job}", status_code=303)
+    view = services.jobs.view(spec)
+    return web.pages.page(
+        request,
+        "job_failures.html",
+        visitor,
+        spec=spec,
+        job=view,
+        failures=page,
+        choices=choices(spec, view),
+        fault_words=FAULTS,
+    )
