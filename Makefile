@@ -40,8 +40,9 @@ test: setup ## all tests but those of `make test-extras` and `make test-long`, w
 test-extras: setup ## fresh environments for the extras with torch (downloads again, minutes)
 	$(PY) -m pytest -m extras $(ARGS)
 
-fuzz: setup ## 250 random cases for every operation of the OpenAPI document (minutes)
-	SYNFARM_FUZZ_EXAMPLES=250 $(PY) -m pytest tests/fuzz -n 2 $(ARGS)
+fuzz: setup ## 250 random cases for every operation of the OpenAPI document, and new examples for all properties (minutes)
+	SYNFARM_RANDOM=1 SYNFARM_FUZZ_EXAMPLES=250 $(PY) -m pytest tests/fuzz -n 2 $(ARGS)
+	SYNFARM_RANDOM=1 $(PY) -m pytest -m "hypothesis and not extras and not long" -n 2 $(ARGS)
 
 test-long: setup ## more pairs of the same kill tests (minutes)
 	$(PY) -m pytest -m long $(ARGS)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import uuid
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from synfarm.local.servers import LocalRedis, LocalS3
 from synfarm.settings import StoreSettings
 from synfarm.storage.protocol import ObjectStore
+
+# `make test` tries the same examples each time, so that it fails for a change and not by chance; SYNFARM_RANDOM=1 (as
+# `make fuzz` sets it) draws new ones. Neither fails because a machine is slow.
+settings.register_profile("same", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("random", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("random" if os.environ.get("SYNFARM_RANDOM") else "same")
 
 
 def pytest_configure() -> None:

@@ -104,7 +104,7 @@ async def test_an_outage_is_nobodys_fault(farm: Any, quick: dict[str, str], proc
     """A store or LLM that stays away stalls the job; no unit is blamed, however often it was tried."""
     workers = ("caption-worker", "render-worker")
     async with farm(extra=quick, llm=0.5) as f:
-        job = (await f.submit(captions=96)).job
+        job = (await f.submit(captions=64)).job
         await f.until_committed(job, 1)
         assert f.store_is_unfinished(job)
         await f.hold_down(process, 8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from synfarm.concepts import artwork_codes, is_plural_only, load, plurals
@@ -232,6 +232,7 @@ def test_any_row_of_known_words_is_read_alike_each_time(text: str) -> None:
 @settings(max_examples=100, deadline=None)
 def test_an_unknown_word_changes_nothing(concept: str, unknown: str) -> None:
     plain = READER.read(f"a red {concept} behind two cars on a beach")
+    assume(plain.subject.colour == "red")  # not so for a fox, of which 'red fox' is another name
     for told in (
         f"{unknown} a red {concept} behind two cars on a beach",
         f"a red {concept} behind two cars on a beach {unknown}",
