@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
-from synfarm.cli import submission
 from synfarm.cli.watching import _only_news
 from synfarm.contracts.base import utc_now
-from synfarm.contracts.jobs import JobRequest, Lane, RenderSettings
 from synfarm.contracts.views import JobPage, JobPlan, JobView, SamplePage
 
 pytestmark = pytest.mark.integration
@@ -150,12 +148,6 @@ def test_workers_when_there_are_none(farm: Any) -> None:
     assert told.exit_code == 0
     assert "No worker is alive" in told.stderr
     assert json.loads(farm.run("workers", "--json").stdout) == {"items": []}
-
-
-def test_the_choices_are_those_of_the_contract() -> None:
-    assert set(get_args(submission.LaneName)) == {lane.value for lane in Lane}
-    assert get_args(submission.Renderer) == get_args(RenderSettings.model_fields["renderer"].annotation)
-    assert get_args(submission.Draw) == get_args(JobRequest.model_fields["concept_draw"].annotation)
 
 
 @pytest.mark.parametrize("how", [(), ("--dry-run",)])

@@ -1,4 +1,4 @@
-"""`synfarm captions`: ask the language model for a few captions before a job is made of thousands."""
+"""`synfarm captions`: ask the language model for a few before a job is made of thousands; bring one's own."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from synfarm.cli.asking import Asking
+from synfarm.cli.caption_files import files, upload
 from synfarm.cli.concept_source import read_concepts
 from synfarm.cli.exits import CommandFailed, ExitCode
 from synfarm.cli.farm import Farm
+from synfarm.cli.option_groups import with_groups
 from synfarm.cli.options import Json, on_farm
 from synfarm.cli.screen import errors, output, say, write_json
-from synfarm.cli.submission import fault_in_words
+from synfarm.cli.submission import cures_of_the_command, fault_in_words
 from synfarm.cli.tables import table
 
 if TYPE_CHECKING:
@@ -20,20 +23,17 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="Captions: try prompts before a job is made.")
-
-_HOW = "How to ask"
-
-
-@app.callback()
-def _group() -> None:
-    """Captions: try prompts before a job is made."""
+app = typer.Typer(
+    no_args_is_help=True, help="Captions: try prompts before a job is made, and bring captions of your own."
+)
 
 
 @app.command("try")
 @on_farm
+@with_groups
 def try_captions(
     farm: Farm,
+    asking: Asking,
     words: Annotated[
         list[str] | None,
         typer.Argument(metavar="[CONCEPT]...", help="Concepts; 'dog: puppy, hound' with other words for it."),
@@ -41,14 +41,9 @@ def try_captions(
     file: Annotated[
         Path | None, typer.Option("--file", "-f", metavar="FILE", help="Concepts, one a line; '-' reads stdin.")
     ] = None,
-    captions: Annotated[int, typer.Option("--captions", "-n", min=1, max=16, help="Captions a concept.")] = 4,
-    seed: Annotated[int, typer.Option(min=0, help="Decides every draw.")] = 0,
-    temperature: Annotated[
-        float | None, typer.Option(help="Of the language model; the paper's unless told.", rich_help_panel=_HOW)
-    ] = None,
-    top_p: Annotated[
-        float | None, typer.Option(help="Of the language model; the paper's unless told.", rich_help_panel=_HOW)
-    ] = None,
+    captions: Annotated[
+        int, typer.Option("--captions", "-n", min=1, max=64, help="Captions a concept; of a set or mix in all.")
+    ] = 4,
     prompts: Annotated[bool, typer.Option("--prompts", help="Show each prompt too.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -57,20 +52,17 @@ def try_captions(
 
     from synfarm.contracts.tries import TryRequest
 
-    settings = {"temperature": temperature, "top_p": top_p}
-    concepts = read_concepts(file, words or (), by_word="")
+    named = asking.named
+    if len(named) + bool(words or file) > 1:
+        both = " and ".join([*(["concepts"] if words or file else []), *named])
+        raise CommandFailed(f"say what to caption in one way: {both} exclude each other.", ExitCode.REFUSED)
+    others = "a set, mix or variant that ships: --set, --mix, --variant"
+    concepts = () if named else read_concepts(file, words or (), by_word="", others=others)
     try:
-        request = TryRequest.model_validate(
-            {
-                "concepts": [concept.model_dump() for concept in concepts],
-                "n": captions,
-                "seed": seed,
-                "caption": {name: value for name, value in settings.items() if value is not None},
-            }
-        )
+        request = TryRequest.model_validate({**asking.body(concepts), "n": captions})
     except ValidationError as error:
         raise CommandFailed(fault_in_words(error), ExitCode.REFUSED) from error
-    with farm.client() as client:
+    with farm.client() as client, cures_of_the_command():
         answer = client.try_captions(request)
     if as_json:
         write_json(answer)
@@ -79,14 +71,21 @@ def try_captions(
 
 
 def _show(answer: TryAnswer, *, prompts: bool) -> None:
-    rows = table("concept", "caption", "refused")
+    seconds = any(item.second for item in answer.items)
+    rows = table("concept", *(("template", "second") if seconds else ()), "caption", "refused")
     for item in answer.items:
-        rows.add_row(item.concept, item.text or " ".join(item.answer.split()) or "(nothing)", item.refused or "")
+        asked = (item.template.value, item.second or "") if seconds else ()
+        text = item.text or " ".join(item.answer.split()) or "(nothing)"
+        rows.add_row(item.concept, *asked, text, item.refused or "")
         if prompts:
-            rows.add_row("", item.prompt, "", style="dim")
+            rows.add_row("", *("" for _ in asked), item.prompt, "", style="dim")
     output().print(rows)
     kept = sum(item.text is not None for item in answer.items)
     say(
         errors(),
         f"{kept} of {len(answer.items)} kept; written by {answer.llm_model}. A job draws again what is refused.",
     )
+
+
+for _command in (upload, files):
+    app.command()(_command)

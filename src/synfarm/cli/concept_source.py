@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,41 +15,55 @@ from synfarm.cli.exits import CommandFailed, ExitCode
 if TYPE_CHECKING:
     from synfarm.contracts.jobs import Concept
 
-__all__ = ["MAX_BYTES", "concepts_from_text", "read_concepts", "read_text"]
+__all__ = ["MAX_BYTES", "FileKind", "concepts_from_text", "read_concepts", "read_text"]
 
 MAX_BYTES = 8 << 20
 """A job takes 50,000 concepts: a larger file is another one than was meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileKind:
+    """What a file should hold, for the sentences about one that does not."""
+
+    what: str
+    cure: str
+    most: int
+    """Bytes."""
+
+
+_CONCEPTS = FileKind("concepts", "write one concept a line, for example: red panda: lesser panda", MAX_BYTES)
 
 
 def _refused(source: str, what: str) -> CommandFailed:
     return CommandFailed(f"{source}: {what}", ExitCode.REFUSED)
 
 
-def read_text(path: Path) -> str:
-    """The text of a file; of stdin if the path is ``-``.
+def read_text(path: Path, kind: FileKind = _CONCEPTS, *, option: str = "") -> str:
+    """The text of a file; of stdin if the path is ``-``. ``option`` stands before the path in errors.
 
     Raises:
         CommandFailed: there is none, it is too large, or it is no text.
     """
-    source = "stdin" if str(path) == "-" else str(path)
+    source = "stdin" if str(path) == "-" else f"{option}{path}"
     try:
-        if source == "stdin":
-            data = sys.stdin.buffer.read(MAX_BYTES + 1)
+        if str(path) == "-":
+            data = sys.stdin.buffer.read(kind.most + 1)
         else:
             with path.open("rb") as file:
-                data = file.read(MAX_BYTES + 1)
+                data = file.read(kind.most + 1)
     except OSError as error:
         raise _refused(source, f"cannot be read: {error.strerror or error}.") from error
-    if len(data) > MAX_BYTES:
-        raise _refused(source, f"is larger than {MAX_BYTES >> 20} MB: a concept list names one concept a line.")
+    if len(data) > kind.most:
+        size = f"{kind.most >> 20} MB" if kind.most >= 1 << 20 else f"{kind.most} bytes"
+        raise _refused(source, f"is larger than {size}: is it another file than the {kind.what}?")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise _refused(source, f"is no UTF-8 text (byte {error.start} is none): is it another file?") from error
     if "\0" in text:
-        raise _refused(source, "holds binary data, not a list of concepts.")
+        raise _refused(source, f"holds binary data, not {kind.what}.")
     if not text.strip():
-        raise _refused(source, "is empty: write one concept a line, for example: red panda: lesser panda")
+        raise _refused(source, f"is empty: {kind.cure}")
     return text
 
 
@@ -99,11 +114,14 @@ def _from_json(text: str, source: str) -> tuple[Concept, ...]:
     return tuple(concepts)
 
 
-def read_concepts(path: Path | None, words: Sequence[str], *, by_word: str = "--concept ") -> tuple[Concept, ...]:
+def read_concepts(
+    path: Path | None, words: Sequence[str], *, by_word: str = "--concept ", others: str = ""
+) -> tuple[Concept, ...]:
     """The concepts of a file or stdin, or those named one by one.
 
     Args:
         by_word: what stands before a word on this command's line; empty where words are arguments of their own.
+        others: what this command takes in place of concepts, for the sentence that says that there is nothing.
 
     Raises:
         CommandFailed: both are given, or none, or they cannot be used.
@@ -112,7 +130,8 @@ def read_concepts(path: Path | None, words: Sequence[str], *, by_word: str = "--
         how = f"one by one: {by_word}dog {by_word}'red panda'"
         file = "by a file with one a line ('-' for stdin)"
         what = "not both" if words else "no concepts given"
-        raise CommandFailed(f"{what}: name them {file}, or {how}.", ExitCode.REFUSED)
+        instead = f"; or {others}" if others and not words else ""
+        raise CommandFailed(f"{what}: name them {file}, or {how}{instead}.", ExitCode.REFUSED)
     if path is None:
         return concepts_from_text("\n".join(words), by_word.strip() or "concepts")
     return concepts_from_text(read_text(path), "stdin" if str(path) == "-" else str(path))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,9 @@ from synfarm.cli.farm import Farm
 from synfarm.cli.options import Json, on_farm
 from synfarm.cli.screen import errors, output, say, write_json
 from synfarm.cli.tables import table
+
+if TYPE_CHECKING:
+    from synfarm.contracts.pages import ConceptSet
 
 __all__ = ["app"]
 
@@ -19,14 +22,16 @@ app = typer.Typer(no_args_is_help=True, help="Concepts: the sets that a farm kno
 @app.command("list")
 @on_farm
 def list_sets(farm: Farm, as_json: Json = False) -> None:
-    """Names of the concept sets, one a line."""
+    """The concept sets with their sizes; `synfarm jobs submit --set NAME` draws from one."""
     with farm.client() as client:
-        names = client.concept_sets()
+        found = client.concept_set_infos()
     if as_json:
-        write_json(names)
+        write_json(found)
         return
-    for name in names:
-        say(output(), name)
+    rows = table("set", "concepts", "kinds", "what it is", right=("concepts",))
+    for info in found.items:
+        rows.add_row(info.name, str(info.concepts), ", ".join(kind.value for kind in info.kinds), info.title)
+    output().print(rows)
 
 
 @app.command()
@@ -43,9 +48,7 @@ def show(
     with farm.client() as client:
         found = client.concept_set(name)
     if find is not None:
-        wanted = find.casefold()
-        kept = [c for c in found.concepts if any(wanted in word.casefold() for word in (c.name, *c.synonyms))]
-        found = found.model_copy(update={"concepts": tuple(kept)})
+        found = _holding(found, find)
     if as_json:
         write_json(found)
         return
@@ -57,3 +60,35 @@ def show(
         rows.add_row(concept.name, concept.kind.value, ", ".join(concept.synonyms))
     output().print(rows)
     say(errors(), f"{len(found.concepts)} concepts.")
+
+
+@app.command()
+@on_farm
+def find(
+    farm: Farm,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="Part of a name or of another name.")],
+    as_json: Json = False,
+) -> None:
+    """The concepts of all sets whose name or synonyms hold a text."""
+    with farm.client() as client:
+        sets = [_holding(client.concept_set(name), text) for name in client.concept_sets()]
+    found = [each for each in sets if each.concepts]
+    if as_json:
+        write_json(found)
+        return
+    if not found:
+        say(errors(), f"No set holds {text!r}.")
+        return
+    rows = table("set", "concept", "kind", "other names")
+    for each in found:
+        for concept in each.concepts:
+            rows.add_row(each.name, concept.name, concept.kind.value, ", ".join(concept.synonyms))
+    output().print(rows)
+    say(errors(), f"{sum(len(each.concepts) for each in found)} concepts in {len(found)} sets.")
+
+
+def _holding(found: ConceptSet, text: str) -> ConceptSet:
+    """The set with those concepts alone whose name or synonyms hold the text."""
+    wanted = text.casefold()
+    kept = [c for c in found.concepts if any(wanted in word.casefold() for word in (c.name, *c.synonyms))]
+    return found.model_copy(update={"concepts": tuple(kept)})

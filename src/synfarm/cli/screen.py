@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -55,8 +54,11 @@ def say(console: Console, text: str, style: str | None = None) -> None:
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
-def write_json(answer: BaseModel | Sequence[str]) -> None:
-    """A contract, or names, as one line of JSON on stdout, at once: the reader may be a program that waits for it."""
-    text = json.dumps(list(answer)) if isinstance(answer, Sequence) else answer.model_dump_json()
+def write_json(answer: BaseModel | Sequence[BaseModel]) -> None:
+    """A contract, or a list of them, as one line of JSON on stdout, at once: a program may wait for it."""
+    if isinstance(answer, Sequence):
+        text = f"[{','.join(item.model_dump_json() for item in answer)}]"
+    else:
+        text = answer.model_dump_json()
     sys.stdout.write(text + "\n")
     sys.stdout.flush()

@@ -1,112 +1,139 @@
-"""A job request from the command line's options, checked before anything is sent."""
+"""What is wrong with a request, told as the command line has it: its options, its commands, its cures."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 from synfarm.cli.exits import CommandFailed, ExitCode
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-    from synfarm.contracts.jobs import Concept, JobRequest
+    from synfarm.sdk import Refused
 
-__all__ = ["Draw", "LaneName", "Renderer", "cures_of_the_command", "fault_in_words", "job_request"]
-
-_CAPTIONS_A_CONCEPT = 10
-_CURE = "`synfarm concepts show collage` lists what it draws; with a GPU `--renderer diffusers --model …` draws any."
-
-
-Renderer = Literal["collage", "diffusers"]
-Draw = Literal["uniform", "balanced"]
-LaneName = Literal["high", "normal", "low"]
-"""As the contract has them, which is loaded only when a request is made: `--help` and completion stay quick."""
+__all__ = ["cures_of_the_command", "fault_in_words"]
 
 _OPTIONS = {
     "captions": "--captions",
+    "n": "--captions",
     "images_per_caption": "--images",
+    "concept_draw": "--draw",
+    "concept_set": "--set",
+    "mix": "--mix",
+    "variant": "--variant",
+    "captions_from": "--captions-file",
+    "captions_from.file": "--captions-file",
+    "captions_from.job": "--captions-job",
+    "templates": "--templates",
+    "backgrounds": "--backgrounds",
+    "examples": "--examples",
+    "caption.layout": "--layout",
+    "caption.examples_per_draw": "--examples-per-draw",
+    "caption.temperature": "--temperature",
+    "caption.top_p": "--top-p",
+    "caption.max_new_tokens": "--max-new-tokens",
+    "caption.min_words": "--min-words",
+    "caption.max_words": "--max-words",
+    "caption.max_redraws": "--max-redraws",
+    "caption": "--max-words",
     "render.size": "--size",
+    "render.render_size": "--render-size",
+    "render.steps": "--steps",
+    "render.guidance": "--guidance",
+    "render.image_format": "--format",
+    "render.quality": "--quality",
     "render.model": "--model",
     "render.revision": "--revision",
     "render.family": "--family",
     "render": "--renderer",
+    "webhook.url": "--webhook",
+    "webhook.secret": "--webhook-secret-file",
+    "captions_per_unit": "--captions-per-unit",
+    "error_budget": "--error-budget",
+    "Idempotency-Key": "--idempotency-key",
+    "price_per_gpu_hour": "--price",
     "seed": "--seed",
     "name": "--name",
     "preset": "--preset",
     "ranks": "--ranks",
 }
+# In sentences about a whole request, which name its fields.
+_WORDS = (
+    (re.compile(r"^templates: (concept_set|mix|variant|captions_from)\b"), r"--templates: --\1"),
+    (re.compile(r"--concept_set\b|\bconcept_set\b"), "--set"),
+    (re.compile(r"--captions_from|\bcaptions_from\b"), "captions that exist"),
+    (re.compile(r"^(backgrounds|examples) "), r"--\1: they "),
+    (re.compile(r"^concept_draw "), "--draw "),
+)
+_COLLAGE = "`synfarm concepts show collage` lists what it draws; with a GPU `--renderer diffusers --model …` draws any."
+_CURES = {
+    "unknown_concept": _COLLAGE,
+    "backgrounds_missing": "Name some in --backgrounds FILE, or give c a share in --templates as well.",
+    "pool_too_small": "Add examples to it, or keep ours beside yours: --examples-use extend.",
+    "caption_file_missing": "`synfarm captions files` lists yours; `synfarm captions upload FILE` makes one.",
+    "unknown_job": "`synfarm jobs list` shows yours.",
+    "too_many_units": "Leave --captions-per-unit out, or make it larger.",
+    "job_not_ended": "`synfarm jobs watch` follows it to its end.",
+    "job_ended": "`synfarm jobs retry` tries its dead units again, `synfarm jobs extend` plans more captions.",
+    "job_cancelled": "Make a new job.",
+    "nothing_to_retry": "`synfarm jobs extend` plans more captions.",
+    "generation_opening": "Wait for its end: `synfarm jobs watch` follows it.",
+}
+
+
+def _option(place: Sequence[str | int]) -> tuple[str | None, str]:
+    """The option of a field, and what is left of the field's place below it."""
+    parts = [str(part) for part in place]
+    for end in range(len(parts), 0, -1):
+        option = _OPTIONS.get(".".join(parts[:end]))
+        if option is not None:
+            # Names of types, by which a union tells its branches apart, are no part of what the user wrote.
+            return option, ".".join(
+                part for part in parts[end:] if not re.search(r"[\[({]|^(text|url|str|tuple)$", part)
+            )
+    return None, ".".join(parts)
 
 
 def fault_in_words(error: ValidationError) -> str:
     """The first fault of a request, with the option that it came from."""
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    fault = first["msg"].removeprefix("Value error, ")
-    named = _OPTIONS.get(place, place)
+    fault = first["msg"].removeprefix("Value error, ").replace("Input should", "must", 1)
+    option, rest = _option(first["loc"])
+    if not first["loc"]:
+        for pattern, by in _WORDS:
+            fault = pattern.sub(by, fault)
+    named = ": ".join(filter(None, (option, rest)))
     return f"{named}: {fault}." if named else f"{fault}."
 
 
 @contextmanager
 def cures_of_the_command() -> Iterator[None]:
-    """The API tells the cure as a request has it; here it is told as this command has it.
+    """The API tells field and cure as a request has them; here they are told as this command has them.
 
     Raises:
-        CommandFailed: the renderer cannot draw a concept.
+        CommandFailed: the API refused the request.
     """
     from synfarm.sdk import Refused
 
     try:
         yield
     except Refused as refusal:
-        if refusal.code != "unknown_concept":
+        told = _in_words(refusal)
+        if told is None:
             raise
-        raise CommandFailed(f"{refusal.problem.detail} {_CURE}", ExitCode.REFUSED) from refusal
+        raise CommandFailed(told, ExitCode.REFUSED) from refusal
 
 
-def job_request(
-    concepts: Sequence[Concept],
-    *,
-    captions: int | None,
-    images: int,
-    size: int,
-    draw: Draw,
-    renderer: Renderer,
-    model: str | None,
-    revision: str | None,
-    family: str | None,
-    seed: int,
-    name: str,
-    lane: LaneName,
-) -> JobRequest:
-    """The request; without ``captions`` ten for each concept.
-
-    Raises:
-        CommandFailed: an option's value cannot be used.
-    """
-    from pydantic import ValidationError
-
-    from synfarm.contracts.jobs import JobRequest
-
-    named = {"model": model, "revision": revision, "family": family}
-    if renderer == "collage" and any(named.values()):
-        option = next(option for option, value in named.items() if value)
-        raise CommandFailed(f"--{option} belongs to --renderer diffusers.", ExitCode.REFUSED)
-    render: dict[str, Any] = {"renderer": renderer, "size": size}
-    render.update({option: value for option, value in named.items() if value})
-    try:
-        return JobRequest.model_validate(
-            {
-                "name": name,
-                "concepts": [concept.model_dump() for concept in concepts],
-                "concept_draw": draw,
-                "captions": captions or _CAPTIONS_A_CONCEPT * len(concepts),
-                "images_per_caption": images,
-                "seed": seed,
-                "render": render,
-                "lane": lane,
-            }
-        )
-    except ValidationError as error:
-        raise CommandFailed(fault_in_words(error), ExitCode.REFUSED) from error
+def _in_words(refusal: Refused) -> str | None:
+    problem = refusal.problem
+    option, _ = _option((problem.field or "").split("."))
+    if option is None and refusal.code not in _CURES:
+        return None
+    cure = _CURES.get(refusal.code, problem.hint or "")
+    if refusal.code == "unknown_concept" and option == "--backgrounds":
+        cure = problem.hint or ""
+    fault = problem.detail.removeprefix("examples, ")
+    return f"{option}: {fault} {cure}".rstrip() if option else f"{fault} {cure}"

@@ -14,14 +14,13 @@ from synfarm.cli.learnt import knn_rows
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from synfarm.contracts.views import JobPlan, JobView, RunView
+    from synfarm.contracts.views import JobView, RunView
 
 __all__ = [
     "facts",
     "job_facts",
     "jobs_table",
     "percent",
-    "plan_facts",
     "run_facts",
     "runs_table",
     "span",
@@ -195,19 +194,3 @@ def run_facts(run: RunView) -> Table:
     if run.reason:
         rows["reason"] = run.reason
     return facts(rows)
-
-
-def plan_facts(plan: JobPlan) -> Table:
-    spec = plan.spec
-    render = spec.render
-    drawn = " ".join(filter(None, (render.renderer, render.model, render.revision)))
-    return facts(
-        {
-            "concepts": f"{spec.origin} (draw: {spec.concept_draw})",
-            "captions": f"{spec.captions} in {plan.units} units of up to {spec.captions_per_unit}",
-            "images": f"{plan.images}: {spec.images_per_caption} a caption, {render.size} px, by {drawn}",
-            "seed": str(spec.seed),
-            "lane": spec.lane.value,
-            **{f"prompt {number}": prompt for number, prompt in enumerate(plan.prompts, 1)},
-        }
-    )

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from synfarm.contracts.caption_files import CaptionFile, CaptionFileList, CaptionPart
-from synfarm.sdk import calls
+from synfarm.sdk import caption_file_calls as calls
 from synfarm.sdk.aio_connection import AsyncConnection
 from synfarm.sdk.caption_lines import CaptionSource, parts_of
 
@@ -21,7 +21,7 @@ class AsyncCaptionFiles:
 
     async def list(self) -> CaptionFileList:
         """Names of your files, committed or not."""
-        return await self._connection.send(calls.caption_files())
+        return await self._connection.send(calls.list_files())
 
     async def get(self, name: str) -> CaptionFile:
         """A committed file, or how much of it is there.
@@ -29,15 +29,15 @@ class AsyncCaptionFiles:
         Raises:
             NotFound: you have no file of that name.
         """
-        return await self._connection.send(calls.caption_file(name))
+        return await self._connection.send(calls.get_file(name))
 
     async def put_part(self, name: str, part: int, lines: bytes) -> CaptionPart:
         """Upload one part: a :class:`GivenCaption` a line, as JSON. The same lines again are the same part."""
-        return await self._connection.send(calls.put_caption_part(name, part, lines))
+        return await self._connection.send(calls.put_part(name, part, lines))
 
     async def commit(self, name: str, parts: tuple[str, ...]) -> CaptionFile:
         """Make a file of its parts, named by their hashes in order; from then on it never changes."""
-        return await self._connection.send(calls.commit_caption_file(name, parts))
+        return await self._connection.send(calls.commit_file(name, parts))
 
     async def upload(
         self,

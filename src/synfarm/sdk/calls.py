@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 from urllib.parse import quote
 
-from pydantic import JsonValue, TypeAdapter, ValidationError
+from pydantic import JsonValue, TypeAdapter
 
 from synfarm.contracts import layout
 from synfarm.contracts.base import Contract
-from synfarm.contracts.caption_files import CaptionFile, CaptionFileList, CaptionFileRequest, CaptionPart
 from synfarm.contracts.caption_reports import CaptionReport
 from synfarm.contracts.generations import ExtendRequest
 from synfarm.contracts.ids import caption_id, check_ulid, parse_caption_id
 from synfarm.contracts.jobs import JobRequest, JobSpec
-from synfarm.contracts.origins import FileName
 from synfarm.contracts.pages import (
     ArtifactList,
     CaptionPage,
@@ -39,11 +37,8 @@ __all__ = [
     "artifact_of_run",
     "artifacts_of_run",
     "cancel_job",
-    "caption_file",
-    "caption_files",
     "captions_of_job",
     "checkpoints_of_run",
-    "commit_caption_file",
     "concept_set",
     "concept_set_infos",
     "concept_sets",
@@ -63,7 +58,6 @@ __all__ = [
     "metrics_of_run",
     "pause_job",
     "plan_job",
-    "put_caption_part",
     "report_of_job",
     "resume_job",
     "resume_run",
@@ -94,7 +88,6 @@ class Call(Generic[T]):
 
 
 _NAMES = TypeAdapter(list[str])
-_FILE_NAME = TypeAdapter(FileName)
 
 
 def _query(**values: str | float | None) -> dict[str, str]:
@@ -210,33 +203,6 @@ def concept_set_infos() -> Call[ConceptSetList]:
 
 def concept_set(name: str) -> Call[ConceptSet]:
     return Call("GET", f"/v1/concept-sets/{quote(name, safe='')}", ConceptSet.from_bytes)
-
-
-def caption_files() -> Call[CaptionFileList]:
-    return Call("GET", "/v1/caption-files", CaptionFileList.from_bytes)
-
-
-def _file(name: str) -> str:
-    try:
-        return f"/v1/caption-files/{_FILE_NAME.validate_python(name)}"
-    except ValidationError:
-        message = f"{name!r} is not a file's name: up to 80 letters, digits, '-', '_', and single dots between them"
-        raise ValueError(message) from None
-
-
-def caption_file(name: str) -> Call[CaptionFile]:
-    return Call("GET", _file(name), CaptionFile.from_bytes)
-
-
-def put_caption_part(name: str, part: int, lines: bytes) -> Call[CaptionPart]:
-    """``lines``: a ``GivenCaption`` a line."""
-    headers = {"Content-Type": "application/x-ndjson"}
-    return Call("PUT", f"{_file(name)}/parts/{int(part)}", CaptionPart.from_bytes, body=lines, headers=headers)
-
-
-def commit_caption_file(name: str, parts: Sequence[str]) -> Call[CaptionFile]:
-    body = CaptionFileRequest(parts=tuple(parts)).to_bytes()
-    return Call("POST", f"{_file(name)}/commit", CaptionFile.from_bytes, body=body)
 
 
 def try_captions(request: TryRequest) -> Call[TryAnswer]:

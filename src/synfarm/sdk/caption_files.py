@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from synfarm.contracts.caption_files import CaptionFile, CaptionFileList, CaptionPart
-from synfarm.sdk import calls
+from synfarm.sdk import caption_file_calls as calls
 from synfarm.sdk.caption_lines import CaptionSource, parts_of
 from synfarm.sdk.connection import Connection
 
@@ -20,7 +20,7 @@ class CaptionFiles:
 
     def list(self) -> CaptionFileList:
         """Names of your files, committed or not."""
-        return self._connection.send(calls.caption_files())
+        return self._connection.send(calls.list_files())
 
     def get(self, name: str) -> CaptionFile:
         """A committed file, or how much of it is there.
@@ -28,15 +28,15 @@ class CaptionFiles:
         Raises:
             NotFound: you have no file of that name.
         """
-        return self._connection.send(calls.caption_file(name))
+        return self._connection.send(calls.get_file(name))
 
     def put_part(self, name: str, part: int, lines: bytes) -> CaptionPart:
         """Upload one part: a :class:`GivenCaption` a line, as JSON. The same lines again are the same part."""
-        return self._connection.send(calls.put_caption_part(name, part, lines))
+        return self._connection.send(calls.put_part(name, part, lines))
 
     def commit(self, name: str, parts: tuple[str, ...]) -> CaptionFile:
         """Make a file of its parts, named by their hashes in order; from then on it never changes."""
-        return self._connection.send(calls.commit_caption_file(name, parts))
+        return self._connection.send(calls.commit_file(name, parts))
 
     def upload(
         self,

@@ -1,0 +1,65 @@
+"""Options that say how a job's images are drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import typer
+
+from synfarm.cli.exits import CommandFailed, ExitCode
+from synfarm.cli.option_groups import OptionGroup
+
+__all__ = ["Drawing", "Format", "Renderer", "Sampler"]
+
+Renderer = Literal["collage", "diffusers"]
+Sampler = Literal["ddim", "dpmpp2m"]
+Format = Literal["jpg", "webp"]
+"""As the contract has them, which is loaded only when a request is made."""
+
+_PANEL = "Images"
+_DIFFUSERS = ("model", "revision", "family", "render_size", "steps", "guidance", "sampler")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawing(OptionGroup):
+    images: Annotated[int, typer.Option(min=1, max=64, help="Images a caption.", rich_help_panel=_PANEL)] = 4
+    size: Annotated[int, typer.Option(min=32, max=2048, help="Side of an image in pixels.", rich_help_panel=_PANEL)] = (
+        256
+    )
+    image_format: Annotated[
+        Format | None, typer.Option("--format", help="Of the files; jpg unless told.", rich_help_panel=_PANEL)
+    ] = None
+    quality: Annotated[
+        int | None, typer.Option(help="Of the files, 1 to 100; 95 unless told.", rich_help_panel=_PANEL)
+    ] = None
+    renderer: Annotated[Renderer, typer.Option(help="What draws the images.", rich_help_panel=_PANEL)] = "collage"
+    model: Annotated[
+        str | None, typer.Option(help="diffusers: the model's hub id or folder.", rich_help_panel=_PANEL)
+    ] = None
+    revision: Annotated[str | None, typer.Option(help="diffusers: its revision.", rich_help_panel=_PANEL)] = None
+    family: Annotated[
+        str | None, typer.Option(help="diffusers: its family, for example sd15.", rich_help_panel=_PANEL)
+    ] = None
+    render_size: Annotated[
+        int | None,
+        typer.Option(help="diffusers: side at which it draws; as --size unless told.", rich_help_panel=_PANEL),
+    ] = None
+    steps: Annotated[int | None, typer.Option(help="diffusers: 50 unless told.", rich_help_panel=_PANEL)] = None
+    guidance: Annotated[float | None, typer.Option(help="diffusers: 2.5 unless told.", rich_help_panel=_PANEL)] = None
+    sampler: Annotated[Sampler | None, typer.Option(help="diffusers: ddim unless told.", rich_help_panel=_PANEL)] = None
+
+    def body(self) -> dict[str, Any]:
+        """The field ``render`` of a request.
+
+        Raises:
+            CommandFailed: an option does not go with the renderer.
+        """
+        named = {name: getattr(self, name) for name in _DIFFUSERS}
+        told = {name: value for name, value in named.items() if value is not None}
+        if self.renderer == "collage" and told:
+            option = next(iter(told)).replace("_", "-")
+            raise CommandFailed(f"--{option} belongs to --renderer diffusers.", ExitCode.REFUSED)
+        files = {"image_format": self.image_format, "quality": self.quality}
+        told |= {name: value for name, value in files.items() if value is not None}
+        return {"renderer": self.renderer, "size": self.size, **told}
