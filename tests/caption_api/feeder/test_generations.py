@@ -94,6 +94,17 @@ def test_an_extension_lets_dead_units_rest_and_counts_nothing_twice(farm: Any) -
     assert ended.draws == draws + 22 + 2 * empty
 
 
+def test_captions_of_the_generation_before_stay_written(farm: Any) -> None:
+    spec = farm.submit(captions=38)
+    farm.finish(spec)
+    longer = farm.open_generation(spec, 2, "extend", 61)
+    farm.tick()
+    counters = farm.board.counters(longer.job)
+    assert counters.written == counters.counts.captions > 0
+    ended = farm.finish(longer)
+    assert farm.board.counters(longer.job).written == ended.counts.captions
+
+
 def test_what_the_manifest_tells_is_not_read_again(farm: Any) -> None:
     spec = with_dead_units(farm, 3)
     read: list[str] = []

@@ -114,7 +114,7 @@ class ActiveJob:
 
     def _mark(self, unit: FinishedUnit) -> None:
         number, job = unit.line.unit, self.spec.job
-        if unit.draws:
+        if unit.written or unit.draws:
             self._board.mark_written(job, number, unit.written, unit.draws, unit.rejections)
         if unit.line.status == "committed":
             self._board.mark_committed(job, number, unit.counts)

@@ -203,7 +203,8 @@ class Ledger:
         new = sorted(unit for unit in self._committed | self._dead if unit >= self.base and is_new(unit))
         known = [unit for unit in new if (line := self._before.line(unit)) and line.status == "committed"]
         unknown = sorted(set(new) - set(known)) if known else new
-        remembered = [FinishedUnit(line, _counts_in(line), 0, 0, {}) for line in map(self._before.line, known) if line]
+        lines = [line for line in map(self._before.line, known) if line]
+        remembered = [FinishedUnit(line, _counts_in(line), line.groups, 0, {}) for line in lines]
         return [*remembered, *self._readers.map(self._read, unknown[: self._reads])]
 
     def _read(self, unit: int) -> FinishedUnit:
