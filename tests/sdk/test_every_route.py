@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from synfarm.auth import Authenticator
+from synfarm.contracts.backgrounds import BackgroundsRequest
 from synfarm.contracts.jobs import JobRequest
 from synfarm.contracts.runs import RunRequest
 from synfarm.contracts.tries import TryRequest
@@ -24,6 +25,7 @@ from synfarm_trainer.settings import TrainerSettings
 JOB = "01hzzzzzzzzzzzzzzzzzzzzzzz"
 REQUEST = JobRequest.model_validate({"concepts": ["dog"], "captions": 8})
 TRY = TryRequest.model_validate({"concepts": ["dog"]})
+LISTS = BackgroundsRequest.model_validate({"concepts": ["dog"]})
 Use = Callable[[Client], object]
 
 METHODS: dict[str, Use] = {
@@ -46,6 +48,7 @@ METHODS: dict[str, Use] = {
     "GET /v1/jobs/{job}/images/{caption_id}/{k}": lambda c: c.jobs.image(JOB, f"{JOB}-0000000001", 2),
     "GET /v1/jobs/{job}/events": lambda c: next(iter(c.jobs.events(JOB))),
     "POST /v1/captions": lambda c: c.try_captions(TRY),
+    "POST /v1/backgrounds": lambda c: c.make_backgrounds(LISTS),
     "GET /v1/concept-sets": lambda c: c.concept_sets(),
     "GET /v1/concept-sets/{name}": lambda c: c.concept_set("collage"),
     "GET /v1/workers": lambda c: c.workers(),

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from synfarm.contracts.captions import CaptionRecord, DropReason
 from synfarm.contracts.ids import caption_id
@@ -14,6 +12,7 @@ from synfarm.contracts.jobs import CaptionSettings, JobSpec
 from synfarm_caption_api import gate
 from synfarm_caption_api.prompts.draw import Draw, Drawer
 from synfarm_caption_api.text_generator import Generation, ModelInfo, TextGenerator
+from synfarm_caption_api.together import together
 
 __all__ = ["caption_unit", "generate_draw", "judge"]
 
@@ -51,7 +50,7 @@ async def caption_unit(
             progress()
             return generation
 
-        for draw, generation in zip(draws, await _all([ask(draw) for draw in draws]), strict=True):
+        for draw, generation in zip(draws, await together(ask(draw) for draw in draws), strict=True):
             slot = slots[draw.index]
             slot.draws += 1
             text, reason = judge(draw, generation, spec.caption, kept)
@@ -114,14 +113,3 @@ def _record(
         tokens=generation.tokens,
         scores=gate.scores(text, draw.concept, draw.background, draw.relation) if reason is None else {},
     )
-
-
-async def _all(work: list[Coroutine[Any, Any, Generation]]) -> list[Generation]:
-    """All results, or the first error with every other request cancelled (a task group would wrap the error)."""
-    tasks = [asyncio.ensure_future(item) for item in work]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

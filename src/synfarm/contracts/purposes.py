@@ -16,6 +16,8 @@ class Purpose(StrEnum):
     SECOND = "caption.second"
     EXAMPLES = "caption.examples"
     LLM_SEED = "caption.llm-seed"
+    BACKGROUND_EXAMPLES = "background.examples"
+    BACKGROUND_LLM_SEED = "background.llm-seed"
     IMAGE = "render.image"
     HELD_OUT = "train.held-out"
     SHARD_ORDER = "train.shard-order"

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from pydantic import JsonValue, TypeAdapter
 
 from synfarm.contracts import layout
+from synfarm.contracts.backgrounds import BackgroundsAnswer, BackgroundsRequest
 from synfarm.contracts.base import Contract
 from synfarm.contracts.caption_reports import CaptionReport
 from synfarm.contracts.generations import ExtendRequest
@@ -55,6 +56,7 @@ __all__ = [
     "image_of_job",
     "list_jobs",
     "list_runs",
+    "make_backgrounds",
     "metrics_of_run",
     "pause_job",
     "plan_job",
@@ -85,9 +87,13 @@ class Call(Generic[T]):
     params: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    timeout: float = 0.0
+    """Seconds that it may take at least, where the client's own are fewer."""
 
 
 _NAMES = TypeAdapter(list[str])
+_LISTS_TIMEOUT = 900.0
+"""A small model on a busy CPU writes a thousand tokens a minute, and such a request may be for several thousand."""
 
 
 def _query(**values: str | float | None) -> dict[str, str]:
@@ -207,6 +213,10 @@ def concept_set(name: str) -> Call[ConceptSet]:
 
 def try_captions(request: TryRequest) -> Call[TryAnswer]:
     return Call("POST", "/v1/captions", TryAnswer.from_bytes, body=_body(request))
+
+
+def make_backgrounds(request: BackgroundsRequest) -> Call[BackgroundsAnswer]:
+    return Call("POST", "/v1/backgrounds", BackgroundsAnswer.from_bytes, body=_body(request), timeout=_LISTS_TIMEOUT)
 
 
 def start_run(request: RunRequest, key: str | None) -> Call[RunView]:

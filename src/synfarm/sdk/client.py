@@ -10,6 +10,7 @@ from typing import Self
 import httpx
 from pydantic import JsonValue
 
+from synfarm.contracts.backgrounds import BackgroundsAnswer, BackgroundsRequest
 from synfarm.contracts.caption_reports import CaptionReport
 from synfarm.contracts.events import Event
 from synfarm.contracts.jobs import JobRequest, JobSpec
@@ -254,6 +255,13 @@ class Client:
     def try_captions(self, request: TryRequest) -> TryAnswer:
         """Ask the LLM for a few captions of which nothing is kept, and see what the gate says of them."""
         return self._farm.send(calls.try_captions(request))
+
+    def make_backgrounds(self, request: BackgroundsRequest) -> BackgroundsAnswer:
+        """Ask the LLM for settings of concepts; takes minutes where the LLM is slow.
+
+        An item that ``ended`` with ``rounds`` goes on in another request, with what there is as ``known``.
+        """
+        return self._farm.send(calls.make_backgrounds(request))
 
     def close(self) -> None:
         self._farm.http.close()

@@ -32,11 +32,12 @@ class Connection:
 
     def send(self, call: Call[T]) -> T:
         headers = {**({"Content-Type": "application/json"} if call.body is not None else {}), **call.headers}
+        timeout = max(self._config.timeout, call.timeout)
         for attempt in range(self._config.tries):
             last = attempt + 1 == self._config.tries
             try:
                 response = self.http.request(
-                    call.method, call.path, params=call.params, content=call.body, headers=headers
+                    call.method, call.path, params=call.params, content=call.body, headers=headers, timeout=timeout
                 )
             except httpx.TransportError as error:
                 if last:

@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
 
 from synfarm.contracts.problems import Problem
-from synfarm_caption_api.api import caption_files, contents, jobs, prompts, reports, samples, steering
+from synfarm_caption_api.api import backgrounds, caption_files, contents, jobs, prompts, reports, samples, steering
 from synfarm_caption_api.api import operations as operations_routes
 from synfarm_caption_api.api.describing import load_examples
 
@@ -75,7 +75,17 @@ def test_the_key_is_a_security_scheme_and_no_parameter(
 
 
 def test_every_body_has_examples_that_the_models_take(operations: dict[str, Operation]) -> None:
-    modules = (jobs, steering, contents, reports, samples, prompts, caption_files, operations_routes)
+    modules = (
+        jobs,
+        steering,
+        contents,
+        reports,
+        samples,
+        prompts,
+        backgrounds,
+        caption_files,
+        operations_routes,
+    )
     found = [route for module in modules for route in module.router.routes if isinstance(route, APIRoute)]
     routes = {f"{method} {route.path}": route for route in found for method in route.methods}
     for name, operation in operations.items():

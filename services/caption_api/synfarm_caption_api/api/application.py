@@ -12,7 +12,17 @@ from synfarm.contracts.problems import PROBLEM_MEDIA_TYPE, Problem
 from synfarm.storage.protocol import StoreError
 from synfarm.telemetry import get_logger
 from synfarm.web import install
-from synfarm_caption_api.api import caption_files, contents, jobs, operations, prompts, reports, samples, steering
+from synfarm_caption_api.api import (
+    backgrounds,
+    caption_files,
+    contents,
+    jobs,
+    operations,
+    prompts,
+    reports,
+    samples,
+    steering,
+)
 from synfarm_caption_api.api.describing import describe
 from synfarm_caption_api.api.metrics import ApiMetrics, MeasureRequests
 from synfarm_caption_api.web.application import mount_web
@@ -40,7 +50,7 @@ def make_application(
     app = FastAPI(title="synfarm caption-api", version="1", lifespan=lifespan)
     install(app, authenticate, body_limit=body_limit)
     app.add_middleware(MeasureRequests, metrics=metrics)
-    for module in (jobs, steering, contents, reports, samples, prompts, caption_files, operations):
+    for module in (jobs, steering, contents, reports, samples, prompts, backgrounds, caption_files, operations):
         app.include_router(module.router)
     describe(app)
     mount_web(app, trainer)

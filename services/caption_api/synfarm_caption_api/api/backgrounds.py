@@ -1,0 +1,52 @@
+"""The route that asks the LLM for settings; what it answers is the caller's, the farm keeps nothing of it."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from synfarm.contracts.backgrounds import BackgroundsAnswer, BackgroundsRequest, ConceptBackgrounds
+from synfarm.contracts.concepts import Concept
+from synfarm.contracts.problems import ProblemError
+from synfarm.web import CurrentPrincipal
+from synfarm_caption_api.api.services import Services
+from synfarm_caption_api.backgrounds.asking import Asker
+from synfarm_caption_api.backgrounds.making import make_backgrounds
+from synfarm_caption_api.concept_check import with_synonyms
+from synfarm_caption_api.text_generator import GeneratorAway, PromptRefused
+from synfarm_caption_api.together import together
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1", tags=["prompts"])
+
+
+@router.post("/backgrounds", summary="Ask for settings of concepts")
+async def backgrounds(body: BackgroundsRequest, who: CurrentPrincipal, services: Services) -> BackgroundsAnswer:
+    """Ask the LLM in what settings each concept is plausible; the answer fits `backgrounds` of `POST /v1/jobs`.
+
+    Takes as long as the LLM does: seconds on a GPU, minutes on a busy CPU. `max_rounds` bounds it; send what there is
+    as `known` to go on.
+    """
+    asker = Asker(body.seed)
+
+    async def one(concept: Concept) -> ConceptBackgrounds:
+        return await make_backgrounds(
+            concept,
+            wanted=body.n,
+            known=body.known_of(concept.name),
+            asker=asker,
+            generator=services.generator,
+            temperature=body.temperature,
+            top_p=body.top_p,
+            max_rounds=body.max_rounds,
+        )
+
+    try:
+        model = await services.generator.info()
+        items = await together(one(concept) for concept in with_synonyms(body.concepts, services.vocabulary))
+    except GeneratorAway as error:
+        hint = "Try again later; GET /readyz tells when the LLM is back."
+        raise ProblemError(503, "llm_away", str(error), hint=hint) from error
+    except PromptRefused as error:
+        raise ProblemError(422, "prompt_refused", str(error), hint="Shorten the concept's name.") from error
+    return BackgroundsAnswer(items=tuple(items), llm_model=model.model, llm_revision=model.revision)
