@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from synfarm.cli import captions, concepts, jobs, runs
+from synfarm.cli.backgrounds import entry as backgrounds
 from synfarm.cli.demo.entry import demo
 from synfarm.cli.down import down
 from synfarm.cli.exits import EXIT_CODES
@@ -63,6 +64,7 @@ app.add_typer(jobs.app, name="jobs", rich_help_panel=_FARM)
 app.add_typer(runs.app, name="runs", rich_help_panel=_FARM)
 app.add_typer(captions.app, name="captions", rich_help_panel=_FARM)
 app.add_typer(concepts.app, name="concepts", rich_help_panel=_FARM)
+app.add_typer(backgrounds.app, name="backgrounds", rich_help_panel=_FARM)
 for _command in (samples, redraw, report, workers):
     app.command(rich_help_panel=_FARM)(_command)
 app.command("version")(_print_version)

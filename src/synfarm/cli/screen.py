@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from rich.console import Console
@@ -54,9 +55,11 @@ def say(console: Console, text: str, style: str | None = None) -> None:
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
-def write_json(answer: BaseModel | Sequence[BaseModel]) -> None:
-    """A contract, or a list of them, as one line of JSON on stdout, at once: a program may wait for it."""
-    if isinstance(answer, Sequence):
+def write_json(answer: BaseModel | Sequence[BaseModel] | Mapping[str, object]) -> None:
+    """A contract, a list of them, or what has names, as one line of JSON on stdout, at once: a program may wait for it."""
+    if isinstance(answer, Mapping):
+        text = json.dumps(dict(answer), ensure_ascii=False)
+    elif isinstance(answer, Sequence):
         text = f"[{','.join(item.model_dump_json() for item in answer)}]"
     else:
         text = answer.model_dump_json()

@@ -1,0 +1,1 @@
+"""`synfarm backgrounds`: settings in which concepts are plausible."""

@@ -1,0 +1,178 @@
+"""`synfarm backgrounds make`: settings of one's own concepts, by the farm's language model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from synfarm.cli.backgrounds.stored import BackgroundFile
+from synfarm.cli.concept_source import read_concepts
+from synfarm.cli.exits import CommandFailed, ExitCode
+from synfarm.cli.farm import Farm
+from synfarm.cli.options import Json, on_farm
+from synfarm.cli.screen import errors, say, write_json
+from synfarm.cli.submission import fault_in_words
+
+if TYPE_CHECKING:
+    from synfarm.cli.backgrounds.filling import Made, Wish
+    from synfarm.contracts.concepts import Concept
+
+__all__ = ["make"]
+
+_HOW = "How to ask"
+
+
+@on_farm
+def make(
+    farm: Farm,
+    out: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="FILE", help="JSON; what is in it already is kept and gone on with."),
+    ],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[CONCEPT]...", help="Concepts; 'dog: puppy, hound' with other words for it."),
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", metavar="FILE", help="Concepts, one a line; '-' reads stdin.")
+    ] = None,
+    named: Annotated[
+        str | None,
+        typer.Option("--set", metavar="NAME", help="The concepts of a set, as `synfarm concepts list` has it."),
+    ] = None,
+    wanted: Annotated[int, typer.Option("--settings", "-n", min=1, max=200, help="Settings a concept.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Decides every question.")] = 0,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="Of four questions; at most so many a concept.", rich_help_panel=_HOW)
+    ] = 16,
+    at_once: Annotated[
+        int, typer.Option(min=1, max=64, help="Concepts that are asked about together.", rich_help_panel=_HOW)
+    ] = 4,
+    temperature: Annotated[
+        float | None, typer.Option(help="Of the language model; 0.8 unless told.", rich_help_panel=_HOW)
+    ] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Of the language model; 0.9 unless told.", rich_help_panel=_HOW)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Ask the language model for settings of each concept; FILE is what a job takes as `backgrounds`.
+
+    Each answer is stored at once, and the same command again goes on with the concepts that are missing or short.
+    """
+    from asyncio import CancelledError
+
+    from synfarm.cli.backgrounds.filling import Made, Wish, fill
+    from synfarm.cli.interrupts import run_interruptible
+
+    store = BackgroundFile(out)
+    options = {"seed": seed, "temperature": temperature, "top_p": top_p}
+    wish = Wish(wanted, rounds, {name: value for name, value in options.items() if value is not None})
+    concepts = _objects(_concepts(farm, words or (), file, named))
+    _check(wish)
+    kept = sum(len(store.of(concept.name)) >= wanted for concept in concepts)
+    if kept:
+        say(errors(), f"{out}: {kept} of {len(concepts)} concepts have {wanted} settings already; they are kept.")
+
+    async def work() -> tuple[list[Made], str | None]:
+        async with farm.async_client("api") as client:
+            return await fill(
+                client, concepts, store, wish, at_once=at_once, told=lambda line: say(errors(), f"   {line}")
+            )
+
+    try:
+        made, model = (
+            run_interruptible(work())
+            if kept < len(concepts)
+            else ([Made.before(concept, store) for concept in concepts], None)
+        )
+    except CancelledError:
+        raise CommandFailed(f"interrupted; {_stored(store)}", ExitCode.INTERRUPTED) from None
+    except Exception:
+        say(errors(), f"It ended early; {_stored(store)}")
+        raise
+    if as_json:
+        items = [
+            {
+                "concept": one.concept,
+                "settings": one.settings,
+                "new": one.new,
+                "rounds": one.rounds,
+                "refused": dict(one.refused),
+                "ended": one.ended,
+            }
+            for one in made
+        ]
+        write_json({"file": str(out), "items": items, "llm_model": model})
+        return
+    _tell(made, wish, out, model)
+
+
+def _stored(store: BackgroundFile) -> str:
+    what = f"what was answered is in {store.path}" if store.grown else "nothing was answered yet"
+    return f"{what}, and the same command goes on."
+
+
+def _concepts(farm: Farm, words: Sequence[str], file: Path | None, named: str | None) -> tuple[Concept, ...]:
+    if named is None:
+        return read_concepts(file, words, by_word="")
+    if words or file is not None:
+        raise CommandFailed("--set names the concepts: leave the others out.", ExitCode.REFUSED)
+    with farm.client() as client:
+        return client.concept_set(named).concepts
+
+
+def _objects(concepts: tuple[Concept, ...]) -> tuple[Concept, ...]:
+    """Those that are set before a background.
+
+    Raises:
+        CommandFailed: there are none.
+    """
+    from synfarm.contracts.concepts import ConceptKind
+
+    found = tuple(concept for concept in concepts if concept.kind is ConceptKind.OBJECT)
+    left_out = len(concepts) - len(found)
+    if not found:
+        raise CommandFailed("places and textures have no backgrounds: name objects.", ExitCode.REFUSED)
+    if left_out:
+        say(errors(), f"{left_out} places and textures have no backgrounds; they are left out.")
+    return found
+
+
+def _check(wish: Wish) -> None:
+    """What the farm would say of the options, before anything is asked.
+
+    Raises:
+        CommandFailed: an option's value cannot be used.
+    """
+    from pydantic import ValidationError
+
+    from synfarm.contracts.backgrounds import BackgroundsRequest
+
+    try:
+        BackgroundsRequest.model_validate({"concepts": ["thing"], "n": wish.n, **wish.options})
+    except ValidationError as error:
+        raise CommandFailed(fault_in_words(error), ExitCode.REFUSED) from error
+
+
+def _tell(made: Sequence[Made], wish: Wish, out: Path, model: str | None) -> None:
+    new = sum(one.new for one in made)
+    asked = [one for one in made if one.rounds]
+    short = [one for one in asked if one.settings < wish.n]
+    refused = sum(sum(one.refused.values()) for one in made)
+    written = (
+        f"{new} settings of {new + refused} items kept, written by {model}" if asked else "nothing was to be asked"
+    )
+    say(errors(), f"{out}: {sum(one.settings for one in made)} settings of {len(made)} concepts; {written}.")
+    if short:
+        say(
+            errors(),
+            f"{len(short)} concepts have fewer than {wish.n}. Nothing is made up for them: the same command goes on, "
+            "another --seed asks otherwise, a better model behind the farm writes more.",
+        )
+    empty = [one.concept for one in made if not one.settings]
+    if empty:
+        say(errors(), f"Not in the file, for they have none: {', '.join(empty[:8])}{' …' if len(empty) > 8 else ''}.")
