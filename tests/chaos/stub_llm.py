@@ -1,8 +1,9 @@
 """A server with TGI's `/generate` and `/info` that answers at once: the chaos suite kills the farm, not time.
 
-The text is a pure function of (prompt, seed). About one in ten loses its concept, as a small model does, and
-``--always-lose WORD`` makes a concept for which no caption is ever accepted. With ``STUB_LLM_UNRULY=<file>`` in its
-environment it is overloaded, broken and silent by turns, and writes a line of that file for each time.
+The text is a pure function of (prompt, seed): a caption, or settings where the prompt ends in a list. About one in ten
+captions loses its concept, as a small model does, and ``--always-lose WORD`` makes a concept for which nothing is ever
+accepted. With ``STUB_LLM_UNRULY=<file>`` in its environment it is overloaded, broken and silent by turns, and writes a
+line of that file for each time.
 """
 
 from __future__ import annotations
@@ -19,6 +20,14 @@ from typing import Any
 PLACES = ("beach", "forest", "street", "meadow", "kitchen", "desert", "garden", "mountain")
 SILENCE_SECONDS = 6.0
 COLOURS = ("red", "blue", "green", "yellow", "white", "black", "brown", "pink", "orange", "purple", "gray")
+
+
+def _list(line: str, seed: int, *, lost: bool) -> str:
+    """Goes on with a list whose last line is ``line``: four settings, or nothing of the kind."""
+    places = (
+        ["with a hat"] if lost else [f"in a {COLOURS[seed // 7**k % 11]} {PLACES[(seed + k) % 8]}" for k in range(4)]
+    )
+    return "".join(f" {place}\n{line}" for place in places)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -55,6 +64,8 @@ class _Handler(BaseHTTPRequestHandler):
         lost = seed % 10 == 0 or concept == self.always_lose
         word = "something" if lost else concept
         text = f" a {COLOURS[seed // 10 % 11]} {word} on a {PLACES[seed // 110 % 8]} number {seed % 9973}\nnext"
+        if concept.startswith("- "):
+            text = _list(concept, seed, lost=concept.endswith(f" {self.always_lose}"))
         details = {"finish_reason": "length", "generated_tokens": 12, "seed": seed, "prefill": [], "tokens": []}
         answer = {"generated_text": text, "details": details}
         self._answer(answer if self.path == "/generate" else [answer])

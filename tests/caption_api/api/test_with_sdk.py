@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from synfarm.contracts import layout
+from synfarm.contracts.backgrounds import BackgroundsRequest
 from synfarm.contracts.captions import write_jsonl
 from synfarm.contracts.ids import caption_id
 from synfarm.contracts.jobs import JobRequest, JobState
@@ -180,3 +181,10 @@ async def test_the_farm(call: Call) -> None:
         await call(lambda c: c.concept_set("../workers"))
     tried = await call(lambda c: c.try_captions(TryRequest.model_validate({"concepts": ["dog"], "n": 2})))
     assert [item.concept for item in tried.items] == ["dog", "dog"]
+
+
+async def test_settings_of_concepts(call: Call) -> None:
+    request = BackgroundsRequest.model_validate({"concepts": ["dog", "owl"], "n": 3, "known": {"Dog": ["attic"]}})
+    answer = await call(lambda c: c.make_backgrounds(request))
+    assert [item.concept for item in answer.items] == ["dog", "owl"]
+    assert answer.llm_model == "fake"

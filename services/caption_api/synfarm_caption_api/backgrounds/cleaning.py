@@ -28,6 +28,7 @@ __all__ = ["as_line", "normal_setting", "read_setting"]
 _MOST_WORDS, _MOST_SIGNS = 8, 80
 _ARTICLES = frozenset({"a", "an", "the"})
 _DETERMINER = re.compile(r"(?:(?P<whose>its|his|her|their|my|your|our)|an?|the|some)\s+(?=\S)", re.IGNORECASE)
+_A_THING = re.compile(r"an?\s", re.IGNORECASE)
 _ENDS = " \t.,;:!?-–—…\"'“”‘’`*_()"
 _ASIDE = re.compile(r"\s*\([^)]*\)?|\s+[-–—]\s.*|:\s.*|\*+|[\"“”`]")
 """'(sunny)', ' - where it plays', ': the best place', and signs of layout."""
@@ -129,8 +130,9 @@ def _setting_in(text: str, concept: Concept) -> str | None:
                 text = placed
                 break
         else:
+            other = _A_THING.match(text) is not None and any(True for _ in relations_in(text))  # 'a cat on a sofa'
             bare = _settled(text, concept)
-            return bare if is_known_place(bare) and not names_concept(text, concept) else None
+            return bare if is_known_place(bare) and not other and not names_concept(text, concept) else None
     setting = _settled(text, concept)
     return setting or None
 
