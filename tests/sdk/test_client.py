@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from synfarm import sdk
+from synfarm.contracts.backgrounds import BackgroundsAnswer, BackgroundsRequest
 from synfarm.contracts.events import Event, EventType
 from synfarm.contracts.jobs import JobRequest, JobState
 from synfarm.contracts.manifests import Counts
@@ -109,6 +110,22 @@ def test_a_lost_answer_is_asked_for_again_with_the_same_key(call: Method) -> Non
     server = Server(httpx.ReadTimeout("lost"), httpx.Response(503), httpx.Response(201, content=view().to_bytes()))
     assert call(server, lambda c: c.jobs.submit(REQUEST)) == view()
     assert len({asked.headers["Idempotency-Key"] for asked in server.asked}) == 1
+
+
+def test_settings_may_take_longer_than_other_answers(call: Method) -> None:
+    answer = BackgroundsAnswer(items=(), llm_model="m", llm_revision=None)
+    server = Server(httpx.Response(200, content=answer.to_bytes()), httpx.Response(200, content=view().to_bytes()))
+    request = BackgroundsRequest.model_validate({"concepts": ["dog"]})
+    assert call(server, lambda c: c.make_backgrounds(request)) == answer
+    (asked,) = server.asked
+    assert (asked.method, asked.url.path, json.loads(asked.content)) == (
+        "POST",
+        "/v1/backgrounds",
+        {"concepts": [{"name": "dog"}]},
+    )
+    assert asked.extensions["timeout"]["read"] > 10 * CONFIG.timeout
+    call(server, lambda c: c.jobs.get(JOB))
+    assert server.asked[1].extensions["timeout"]["read"] == CONFIG.timeout
 
 
 def test_a_run_is_not_started_twice(call: Method) -> None:

@@ -14,8 +14,8 @@ __all__ = ["head_noun", "is_known_part", "is_known_place", "leading_relation", "
 
 _PLACE_SETS = ("places365", "sun397")
 _INTO = (
-    "in the middle of", "in the center of", "in the heart of", "in the front of", "at the front of", "on the side of",
-    "inside of", "inside", "within", "in", "on", "at",
+    "in the middle of", "in the center of", "in the heart of", "in the front of", "at the front of", "on the front of",
+    "on the side of", "inside of", "inside", "within", "in", "on", "at",
 )  # fmt: skip
 """What these lead into is the setting: 'on a beach' is a beach."""
 _BESIDE = (

@@ -120,7 +120,8 @@ async def _one(
         state.rounds += item.rounds
         state.refused.update({reason.value: count for reason, count in item.refused.items()})
         state.ended = item.ended.value
-        progress.moved(f"{concept.name}: {state.settings} of {wish.n} settings so far")
+        if state.ended == "rounds":
+            progress.moved(f"{concept.name}: {state.settings} of {wish.n} settings so far")
 
 
 def _request(concept: Concept, file: BackgroundFile, wish: Wish, rounds: int) -> BackgroundsRequest:
