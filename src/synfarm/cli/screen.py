@@ -56,7 +56,7 @@ def say(console: Console, text: str, style: str | None = None) -> None:
 
 
 def write_json(answer: BaseModel | Sequence[BaseModel] | Mapping[str, object]) -> None:
-    """A contract, a list of them, or what has names, as one line of JSON on stdout, at once: a program may wait for it."""
+    """Contracts, or names and values, as one line of JSON on stdout, at once: a program may wait for it."""
     if isinstance(answer, Mapping):
         text = json.dumps(dict(answer), ensure_ascii=False)
     elif isinstance(answer, Sequence):
