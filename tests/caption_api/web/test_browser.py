@@ -1,4 +1,5 @@
-"""The page in a real browser over the real farm: submit, watch, gallery, start a run, curves; no word in the console.
+"""The page in a real browser over the real farm: submit, watch, gallery, start a run, curves, the report on captions,
+extend, delete; no word in the console.
 
 Only the language model is a stand-in that answers at once.
 """
@@ -78,8 +79,9 @@ class Visit:
         await expect(self.page.get_by_role("heading", name="Jobs", exact=True)).to_be_visible()
 
 
-async def visit(browser: Browser, url: str, *, width: int, scheme: str) -> Visit:
+async def visit(browser: Browser, url: str, *, width: int, scheme: str, scripts: bool = True) -> Visit:
     context = await browser.new_context(
+        java_script_enabled=scripts,
         viewport={"width": width, "height": 844},
         color_scheme="dark" if scheme == "dark" else "light",
         has_touch=width < 500,
@@ -150,15 +152,96 @@ async def train(page: Page) -> None:
     await expect(losses.locator(".chart-step")).to_have_text("step 1")
 
 
-async def test_from_the_form_to_the_curves(tmp_path: Path) -> None:
+@asynccontextmanager
+async def chromium() -> AsyncIterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("no chromium on PATH (Debian: apt-get install chromium)")
     # A busy machine takes its time; a timing fails no test.
     expect.set_options(timeout=PATIENCE)
     # Root has no sandbox to start; everyone else keeps it.
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-    async with farm(tmp_path / "farm") as (url, key), async_playwright() as play:
+    async with async_playwright() as play:
         browser = await play.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield browser
+        await browser.close()
+
+
+async def choose_a_set(desk: Visit) -> str:
+    """By the keyboard alone to the plan of a set, then submit it; the job's address."""
+    page = desk.page
+    await page.get_by_role("link", name="New job").click()
+    await expect(page.locator("#concepts")).to_be_visible()
+    await page.locator("#what-concepts").focus()
+    await page.keyboard.press("ArrowRight")
+    await expect(page.get_by_label("Set", exact=True)).to_be_visible()
+    await expect(page.locator("#concepts")).to_be_hidden()
+    await page.get_by_label("Set", exact=True).select_option("demo")
+    await page.get_by_label("Captions", exact=True).fill("24")
+    await page.get_by_label("Image size, px", exact=True).fill("64")
+    await page.get_by_text("More: templates, backgrounds, renderer, queue").click()
+    await page.get_by_label("c: the concept alone", exact=True).fill("0.7")
+    await page.get_by_role("button", name="Show the plan").click()
+    await expect(page.locator("#templates-fault")).to_contain_text("sum to 0.7, not to 1")
+    desk.complaints = [text for text in desk.complaints if "422" not in text]
+    await expect(page.get_by_label("Set", exact=True)).to_be_visible()
+    await page.get_by_label("c,rel: with a relation", exact=True).fill("0.3")
+    await page.get_by_label("Captions a unit", exact=True).fill("8")
+    await page.get_by_role("button", name="Show the plan").click()
+    plan = page.locator("#result")
+    await expect(plan).to_contain_text("set demo")
+    await expect(plan).not_to_contain_text("It would wait")
+    await plan.get_by_role("button", name="Submit this job").click()
+    await page.wait_for_url("**/ui/jobs/0*")
+    return page.url.removeprefix(desk.url).partition("#")[0]
+
+
+async def read_the_report(page: Page) -> None:
+    """From the finished job to its report: numbers, charts, and back to a concept's pictures."""
+    await page.get_by_role("link", name="Captions report").click()
+    await expect(page.locator("#live > [data-final]")).to_be_visible()
+    await expect(page.locator("#sample")).to_contain_text("24 planned captions")
+    await expect(page.locator(".histogram rect").first).to_be_visible()
+    await expect(page.get_by_role("region", name="Table of templates")).to_contain_text("the concept and a relation")
+    concept = page.get_by_role("region", name="Most captions").get_by_role("link").first
+    name = await concept.inner_text()
+    await concept.click()
+    await page.wait_for_url("**?concept=*")
+    await expect(page.locator(".gallery .concept").first).to_have_text(name)
+
+
+async def extend_and_delete(page: Page) -> None:
+    await page.get_by_text("Extend…").click()
+    await page.get_by_label("Captions in all").fill("32")
+    await page.get_by_role("button", name="Extend this job").click()
+    await expect(page.get_by_role("region", name="Table of generations")).to_contain_text("an extension")
+    await expect(page.locator("#live > [data-final]")).to_contain_text("generation 2")
+    await page.get_by_text("Delete…").click()
+    await page.get_by_role("button", name="Delete this job").click()
+    await page.wait_for_url("**/ui/")
+    await expect(page.get_by_role("heading", name="No job yet")).to_be_visible()
+
+
+async def test_from_a_set_to_the_report_on_its_captions(tmp_path: Path) -> None:
+    async with farm(tmp_path / "farm") as (url, key), chromium() as browser:
+        desk = await visit(browser, url, width=1280, scheme="light")
+        await desk.sign_in(key)
+        job = await choose_a_set(desk)
+        await expect(desk.page.locator("#live .state-completed").first).to_be_visible()
+        await read_the_report(desk.page)
+
+        phone = await visit(browser, url, width=390, scheme="dark", scripts=False)
+        await phone.sign_in(key)
+        for path in (f"{job}/captions-report", f"{job}/failures", job, "/ui/jobs/new"):
+            await phone.open(path)
+            assert await fits(phone.page), f"{path} is wider than a phone"
+        await phone.open(f"{job}/captions-report")
+        await expect(phone.page.locator(".histogram rect").first).to_be_visible()
+        await extend_and_delete(desk.page)
+        assert desk.complaints + phone.complaints == []
+
+
+async def test_from_the_form_to_the_curves(tmp_path: Path) -> None:
+    async with farm(tmp_path / "farm") as (url, key), chromium() as browser:
         desk = await visit(browser, url, width=1280, scheme="light")
         await desk.sign_in(key)
         job = await submit(desk)
@@ -183,4 +266,3 @@ async def test_from_the_form_to_the_curves(tmp_path: Path) -> None:
         await expect(phone.page.get_by_role("dialog")).to_contain_text("Draw it again")
         assert await fits(phone.page)
         assert desk.complaints + phone.complaints == []
-        await browser.close()

@@ -72,13 +72,13 @@ async def test_the_page_tells_what_the_report_tells(site: Any, open_page: Any) -
         "16 planned captions, 14 of them kept, in 2 of 2 written units",
         "concept lost does not name its concept 30 65.2 %",
         "too short fewer words than the job asks for 2 4.3 %",
-        "Why slots stayed empty The last refusal of each of the sample's 2 empty slots.",
+        "Why slots stayed empty The last refusal of each empty slot of the sample.",
         "the median, 3 words",
         "95 of 100 have at most 11",
         "3 words: 10 captions",
         "single words distinct-1",
         "7 of 14 captions (50.0 %) say nearly the same",
-        "c,bg the concept and a background 2 2 4 50 % 100 %",
+        "c,bg the concept and a background 2 of 2 4 50 % 100 %",
         "1 of 2 concepts of the sample have a caption",
     ):
         assert words in text, words
@@ -113,7 +113,7 @@ async def test_a_damaged_unit_is_told(site: Any, open_page: Any) -> None:
     write_unit(site, job, 0)
     site.store.create(layout.captions(job, 1), b"{")
     async with open_page() as page:
-        assert "1 units of the sample cannot be read" in (await page.get(f"/ui/jobs/{job}/captions-report")).text
+        assert "1 unit of the sample cannot be read" in (await page.get(f"/ui/jobs/{job}/captions-report")).text
 
 
 @pytest.mark.integration

@@ -51,13 +51,15 @@ def test_ago(seconds: int, text: str) -> None:
 @pytest.mark.parametrize(
     ("low", "high", "hours", "times"),
     [
-        (0.0312, 0.281, "0.03 to 0.3", "0 s"),
-        (1234, 5678, "1,200 to 5,700", "21 min to 2 h"),
-        (40, 80, "40 to 80", "40 s to 80 s"),
-        (86400, 8640000, "86,000 to 8,600,000", "24 h to 100 d"),
+        (0.0312, 0.281, "2 min to 17 min", "0 s"),
+        (0.41, 1.25, "0.41 to 1.2 h", "0 s to 1 s"),
+        (40, 80, "40 to 80 h", "40 s to 80 s"),
+        (1234, 5678, "1,200 to 5,700 h", "21 min to 2 h"),
+        (86400, 8640000, "86,000 to 8,600,000 h", "24 h to 100 d"),
+        (700, 700, "700 h", "12 min"),
     ],
 )
 def test_what_is_known_roughly_is_told_roughly(low: float, high: float, hours: str, times: str) -> None:
     span = Range(low=low, high=high)
-    assert (formats.between(span), formats.lasting(span)) == (hours, times)
-    assert (formats.between(None), formats.lasting(None)) == ("–", "–")
+    assert (formats.working(span), formats.lasting(span)) == (hours, times)
+    assert (formats.working(None), formats.lasting(None)) == ("–", "–")

@@ -8,7 +8,6 @@ from synfarm.contracts.views import Range
 
 __all__ = [
     "ago",
-    "between",
     "byte_size",
     "compact",
     "count",
@@ -18,6 +17,7 @@ __all__ = [
     "percent",
     "short_id",
     "words",
+    "working",
 ]
 
 _NONE = "–"
@@ -81,20 +81,22 @@ def duration(seconds: float | None) -> str:
     return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
 
 
-def between(span: Range | None) -> str:
-    """Two numbers as roughly as they are known: ``0.03 to 0.3``, ``120 to 950``."""
-    if span is None:
-        return _NONE
-    low, high = (f"{value:.1g}" if value < 1 else f"{float(f'{value:.2g}'):,.0f}" for value in (span.low, span.high))
-    return low if low == high else f"{low} to {high}"
-
-
 def lasting(span: Range | None) -> str:
     """Between which two times: ``40 s to 6 min``, in whole minutes, hours or days where they are long."""
     if span is None:
         return _NONE
     low, high = _roughly(span.low), _roughly(span.high)
     return low if low == high else f"{low} to {high}"
+
+
+def working(hours: Range | None) -> str:
+    """Hours of work, as bills count them: ``1,200 to 5,700 h``; what is done within one as a time."""
+    if hours is None:
+        return _NONE
+    if hours.high < 1:
+        return lasting(Range(low=hours.low * _HOUR, high=hours.high * _HOUR))
+    low, high = (f"{value:.2g}" if value < 10 else f"{float(f'{value:.2g}'):,.0f}" for value in (hours.low, hours.high))
+    return f"{low} h" if low == high else f"{low} to {high} h"
 
 
 def _roughly(seconds: float) -> str:

@@ -26,9 +26,9 @@ __all__ = [
 
 CHOICES: Mapping[str, str] = {
     "concepts": "Own concepts",
-    "concept_set": "A concept set",
-    "mix": "A mix of sets",
-    "variant": "A variant",
+    "concept_set": "Concept set",
+    "mix": "Mix of sets",
+    "variant": "Variant",
     "file": "Captions of a file",
     "job": "Captions of a job",
 }
