@@ -107,10 +107,13 @@ def test_captions_that_exist(farm: Any, files: Path) -> None:
 
 @pytest.mark.integration
 def test_a_plan_tells_cost_time_and_what_is_missing(farm: Any) -> None:
-    done = farm.run("jobs", "submit", "-c", "dog", "--captions", "10000", "--dry-run", "--price", "2")
+    done = farm.run("jobs", "submit", "-c", "dog", "--captions", "100000", "--dry-run", "--price", "2")
     assert done.exit_code == 0, done.stderr
-    for part in ("hours of render workers (guess: ", "at 2 an hour", "no render worker serves collage-s", "about "):
+    for part in (" hours of render workers (guess: ", "at 2 an hour", "no render worker serves collage-s", "about "):
         assert part in done.stdout, done.stdout
+    little = farm.run("jobs", "submit", "-c", "dog", "--captions", "10", "--dry-run").stdout
+    assert "s of render workers (guess: " in little
+    assert "hours" not in little
 
 
 @pytest.mark.integration

@@ -28,7 +28,7 @@ def plan_facts(plan: JobPlan) -> Table:
         "size": f"about {_bytes(plan.estimated_bytes)}",
     }
     if plan.gpu_hours is not None:
-        rows["work"] = f"{_range(plan.gpu_hours)} hours of render workers ({plan.rates}: {plan.rates_from})"
+        rows["work"] = f"{_hours(plan.gpu_hours)} of render workers ({plan.rates}: {plan.rates_from})"
     if plan.cost is not None:
         rows["cost"] = f"{_range(plan.cost)} at {plan.price_per_gpu_hour:g} an hour"
     if plan.eta_seconds is not None:
@@ -40,6 +40,12 @@ def plan_facts(plan: JobPlan) -> Table:
     if not plan.feasible:
         rows["not now"] = Text("; ".join(plan.why_not), style="yellow")
     return facts({**rows, **{f"prompt {number}": prompt for number, prompt in enumerate(plan.prompts, 1)}})
+
+
+def _hours(of: Range) -> str:
+    if of.high < 1:
+        return f"{span(3600 * of.low)} to {span(3600 * of.high)}"
+    return f"{_range(of)} hours"
 
 
 def _range(of: Range) -> str:
