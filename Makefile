@@ -11,7 +11,7 @@ ARGS ?=
 # `make demo`: a file with one concept a line (or a JSON list), or how many of the set that ships.
 CONCEPTS ?=
 
-.PHONY: help setup lint format type test test-extras test-long fuzz demo e2e-compose bench bench-demo schemas screenshots constraints clean clean-venv
+.PHONY: help setup lint format type test test-extras test-long fuzz demo e2e-compose bench bench-demo schemas screenshots notebook constraints clean clean-venv
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,10 @@ bench-demo: setup ## quality: k-NN before and after training, 3 seeds, beside ra
 
 screenshots: setup ## pictures of the page and the report for docs/img, from the farm that runs in demo/
 	$(PY) scripts/screenshots.py $(ARGS)
+
+notebook: setup ## run docs/03-python-client.ipynb anew against a farm of its own (Jupyter's kernel goes into build/notebook)
+	test -d build/notebook/nbclient || .venv/bin/pip install --quiet --target build/notebook -c constraints.txt nbclient ipykernel
+	PYTHONPATH="$(CURDIR)/build/notebook" $(PY) scripts/run_notebook.py
 
 schemas: setup ## write docs/schemas anew from the contracts
 	$(PY) scripts/write_schemas.py
