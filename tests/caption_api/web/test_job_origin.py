@@ -14,6 +14,7 @@ from synfarm.contracts import layout
 from synfarm.contracts.captions import CaptionRecord, write_jsonl
 from synfarm.contracts.ids import caption_id
 from synfarm.contracts.jobs import JobRequest, JobSpec
+from synfarm.storage.protocol import StoreUnavailable
 from synfarm_caption_api.web.job_form import BadForm, default_values, read_request
 from synfarm_caption_api.web.job_origin import CHOICES, DRAWN_BY_COLLAGE, MIXES, VARIANTS
 
@@ -199,6 +200,19 @@ async def test_the_form_names_what_there_is(site: Any, open_page: Any) -> None:
 async def _running(site: Any) -> str:
     async with site.client() as client:
         return str((await client.post("/v1/jobs", json={"concepts": ["dog"], "captions": 8})).json()["job"])
+
+
+@pytest.mark.integration
+async def test_without_the_store_what_was_typed_is_kept(site: Any, open_page: Any) -> None:
+    def fall(operation: str, key: str) -> None:
+        raise StoreUnavailable(key)
+
+    async with open_page() as page:
+        site.store.fault = fall
+        assert (await page.get("/ui/jobs/new")).status_code == 200
+        answer = await page.post("/ui/jobs/new", data={**FORM, "concepts": "dog\nred fox", "action": "plan"})
+    assert (answer.status_code, "press the button again" in answer.text) == (503, True)
+    assert "dog\nred fox</textarea>" in answer.text
 
 
 @pytest.mark.integration

@@ -13,9 +13,11 @@ from fastapi.responses import RedirectResponse
 
 from synfarm.concepts import about, load, set_names
 from synfarm.contracts.jobs import JobRequest
-from synfarm.contracts.problems import ProblemError
+from synfarm.contracts.problems import Problem, ProblemError
 from synfarm.contracts.tries import TryRequest
-from synfarm.contracts.views import JobPlan
+from synfarm.contracts.views import JobPlan, JobView
+from synfarm.storage.protocol import StoreError
+from synfarm.telemetry import get_logger
 from synfarm_caption_api.api import jobs as job_routes
 from synfarm_caption_api.api import prompts
 from synfarm_caption_api.api.services import ApiServices, Services
@@ -28,10 +30,18 @@ from synfarm_caption_api.web.visitor import CurrentVisitor, Form, Visitor
 
 __all__ = ["router"]
 
+_log = get_logger(__name__)
 router = APIRouter()
 _TRIED_CONCEPTS = 8
 _OWN_JOBS = 20
 _TOKEN = re.compile(r"[0-9a-f]{32}")
+_STORE_AWAY = Problem(
+    title="store away",
+    status=503,
+    detail="The object store does not answer as it should.",
+    code="store_away",
+    hint="What you typed is below: press the button again in a moment.",
+)
 
 
 @router.get("/jobs/new")
@@ -71,6 +81,9 @@ async def act(request: Request, web: Web, visitor: CurrentVisitor, services: Ser
         if error.problem.status == 401:
             raise
         found, status = {"problems": from_problem(error, PLACES)}, error.problem.status
+    except StoreError as error:
+        _log.error("store_failed", path=request.url.path, error=str(error))
+        found, status = {"problems": {"": _STORE_AWAY}}, 503
     else:
         status = 200
     context = await run_in_threadpool(_context, visitor, services, values)
@@ -84,8 +97,7 @@ def _read(values: Mapping[str, str]) -> tuple[JobRequest, str]:
 
 
 def _context(visitor: Visitor, services: ApiServices, values: Mapping[str, str]) -> dict[str, Any]:
-    owner = visitor.principal.owner
-    jobs = services.jobs.page(visitor.principal, None, _OWN_JOBS).items
+    files, jobs = _own(visitor, services)
     sets = {name: about(name) for name in set_names()}
     return {
         "values": values,
@@ -96,14 +108,26 @@ def _context(visitor: Visitor, services: ApiServices, values: Mapping[str, str])
         },
         "mixes": MIXES,
         "variants": VARIANTS,
-        "files": CaptionFiles(services.store).names(owner),
-        "own_jobs": [view for view in jobs if view.owner == owner and view.state.is_final],
+        "files": files,
+        "own_jobs": jobs,
         "vocabulary": sorted(concept.name for concept in services.vocabulary),
         "problems": {},
         "plan": None,
         "changed": False,
         "tried": None,
     }
+
+
+def _own(visitor: Visitor, services: ApiServices) -> tuple[tuple[str, ...], list[JobView]]:
+    """Files and ended jobs of the visitor, to choose from; the form is there without the store too."""
+    owner = visitor.principal.owner
+    try:
+        jobs = services.jobs.page(visitor.principal, None, _OWN_JOBS).items
+        files = CaptionFiles(services.store).names(owner)
+    except StoreError as error:
+        _log.warning("form_without_store", error=str(error))
+        return (), []
+    return files, [view for view in jobs if view.owner == owner and view.state.is_final]
 
 
 async def _try(
