@@ -28,10 +28,9 @@ def from_validation(
     for item in error.errors():
         dotted = ".".join(str(part) for part in item["loc"])
         message = item["msg"].removeprefix("Value error, ")
-        began = (
-            [] if dotted or whole is None else [field for words, field in whole.items() if message.startswith(words)]
-        )
-        field = began[0] if began else _field(dotted, places)
+        of_all = {} if dotted or whole is None else whole
+        began = (field for words, field in of_all.items() if message.startswith(words))
+        field = next(began, None) or _field(dotted, places)
         found.setdefault(field, _problem("invalid request", message, dotted or None))
     return found
 
