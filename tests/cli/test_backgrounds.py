@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from synfarm.cli.backgrounds import stored
 from synfarm.contracts.jobs import JobRequest
 
 MAKE = ("backgrounds", "make")
@@ -211,3 +212,31 @@ def test_settings_of_a_set_are_shown_and_searched(run: Any) -> None:
     assert "No settings ship for collage; `synfarm backgrounds make --set collage -o FILE` makes some." in none.stderr
     missing = run("backgrounds", "show", "nothing")
     assert (missing.exit_code, "no concept set 'nothing'" in missing.stderr) == (4, True)
+
+
+def test_a_file_that_takes_long_to_write_is_written_now_and_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, written = [100.0], 0
+
+    def slow(path: Path, data: bytes) -> None:
+        nonlocal written
+        written += 1
+        now[0] += 2.0
+        path.write_bytes(data)
+
+    monkeypatch.setattr(stored, "write_whole", slow)
+    monkeypatch.setattr(stored.time, "monotonic", lambda: now[0])
+    file = stored.BackgroundFile(tmp_path / "x.json")
+    for number in range(10):
+        file.add("dog", [f"room {number}"])
+    assert (written, lists(file.path)) == (1, {"dog": ["room 0"]})
+    now[0] += 21.0
+    file.add("cat", ["sofa"])
+    assert written == 2
+    file.add("owl", ["barn"])
+    file.save()
+    file.save()
+    assert written == 3
+    assert lists(file.path)["owl"] == ["barn"]
+    assert len(file.of("DOG")) == 10
