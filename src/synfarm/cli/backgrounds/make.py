@@ -167,10 +167,16 @@ def _tell(made: Sequence[Made], wish: Wish, out: Path, model: str | None) -> Non
         f"{new} settings of {new + refused} items kept, written by {model}" if asked else "nothing was to be asked"
     )
     say(errors(), f"{out}: {sum(one.settings for one in made)} settings of {len(made)} concepts; {written}.")
-    if short:
+    dry = [one for one in short if one.ended == "dry"]
+    if len(short) > len(dry):
         say(
             errors(),
-            f"{len(short)} concepts have fewer than {wish.n}. Nothing is made up for them: the same command goes on, "
+            f"{len(short) - len(dry)} concepts have fewer than {wish.n} after --rounds: the same command goes on.",
+        )
+    if dry:
+        say(
+            errors(),
+            f"{len(dry)} concepts have fewer than {wish.n}, for the model had no more to say, and nothing is made up: "
             "another --seed asks otherwise, a better model behind the farm writes more.",
         )
     empty = [one.concept for one in made if not one.settings]
