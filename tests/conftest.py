@@ -28,6 +28,11 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The long ones first: side by side, none of them is then left alone at the end.
+    items.sort(key=lambda item: not any(item.get_closest_marker(mark) for mark in ("slow", "chaos")))
+
+
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRedis]:
     """A running Redis, shared by the session: do not kill it (start your own `LocalRedis` for that)."""
