@@ -11,6 +11,7 @@ import pytest
 
 from synfarm.auth import Authenticator
 from synfarm.contracts.backgrounds import BackgroundsRequest
+from synfarm.contracts.concept_sets import ConceptSetRequest
 from synfarm.contracts.jobs import JobRequest
 from synfarm.contracts.runs import RunRequest
 from synfarm.contracts.tries import TryRequest
@@ -26,6 +27,7 @@ JOB = "01hzzzzzzzzzzzzzzzzzzzzzzz"
 REQUEST = JobRequest.model_validate({"concepts": ["dog"], "captions": 8})
 TRY = TryRequest.model_validate({"concepts": ["dog"]})
 LISTS = BackgroundsRequest.model_validate({"concepts": ["dog"]})
+SET = ConceptSetRequest.model_validate({"concepts": ["robin", "wren"]})
 Use = Callable[[Client], object]
 
 METHODS: dict[str, Use] = {
@@ -51,6 +53,8 @@ METHODS: dict[str, Use] = {
     "POST /v1/backgrounds": lambda c: c.make_backgrounds(LISTS),
     "GET /v1/concept-sets": lambda c: c.concept_sets(),
     "GET /v1/concept-sets/{name}": lambda c: c.concept_set("collage"),
+    "PUT /v1/concept-sets/{name}": lambda c: c.put_concept_set("birds", SET),
+    "DELETE /v1/concept-sets/{name}": lambda c: c.delete_concept_set("birds"),
     "GET /v1/workers": lambda c: c.workers(),
     "GET /v1/caption-files": lambda c: c.caption_files.list(),
     "GET /v1/caption-files/{name}": lambda c: c.caption_files.get("cc12m"),

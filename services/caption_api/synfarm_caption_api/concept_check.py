@@ -57,25 +57,26 @@ def check_recipe(recipe: Recipe, lexicon: Lexicon, *, field: str) -> None:
     Raises:
         ProblemError: 422, names the first few that it cannot draw.
     """
-    strange = [
-        _Fault(field, concept.name, repr(concept.name))
-        for source in recipe.sources
-        for concept in source.concepts
-        if not (known := lexicon.find(concept.name)) or any(lexicon.find(word) != known for word in concept.synonyms)
-    ]
+    strange = [fault for source in recipe.sources for each in source.concepts for fault in _strange(each, lexicon)]
     if strange:
-        raise _unknown(strange, lexicon)
+        raise _unknown([_Fault(field, word, told) for _, word, told in strange], lexicon)
 
 
 def _faults(place: int, concept: Concept, lexicon: Lexicon) -> Iterator[_Fault]:
+    for where, word, told in _strange(concept, lexicon):
+        yield _Fault(f"concepts.{place}.{where}", word, told)
+
+
+def _strange(concept: Concept, lexicon: Lexicon) -> Iterator[tuple[str, str, str]]:
+    """(Field of the concept, word, how it is told) of each word of a concept that cannot be drawn."""
     known = lexicon.find(concept.name)
     if known is None:
-        yield _Fault(f"concepts.{place}.name", concept.name, repr(concept.name))
+        yield "name", concept.name, repr(concept.name)
         return
     for j, synonym in enumerate(concept.synonyms):
         # A caption that names the concept by this word alone would pass the gate and could not be drawn.
         if lexicon.find(synonym) != known:
-            yield _Fault(f"concepts.{place}.synonyms.{j}", synonym, f"{synonym!r} as {concept.name!r}")
+            yield f"synonyms.{j}", synonym, f"{synonym!r} as {concept.name!r}"
 
 
 def _resolve(concept: Concept, lexicon: Lexicon) -> Concept:

@@ -17,6 +17,9 @@ from synfarm.queue.specs import read_spec
 from synfarm.storage.protocol import ObjectMissing, ObjectStore
 from synfarm_caption_api.caption_files import CaptionFiles
 from synfarm_caption_api.concept_check import check_recipe, resolve_concepts, with_synonyms
+from synfarm_caption_api.concept_sets import ConceptSets
+from synfarm_caption_api.prompts.library import Library
+from synfarm_caption_api.prompts.own import OwnLibrary
 from synfarm_caption_api.prompts.recipe_making import Made, RecipeMaker, needs_recipe
 
 __all__ = ["Origin", "Origins"]
@@ -34,8 +37,10 @@ class Origin:
 class Origins:
     """Settles origins; thread-safe. Costs a few requests to the store at most."""
 
-    def __init__(self, store: ObjectStore, vocabulary: Sequence[Concept], recipes: RecipeMaker) -> None:
-        self._store, self._vocabulary, self._recipes = store, vocabulary, recipes
+    def __init__(
+        self, store: ObjectStore, vocabulary: Sequence[Concept], recipes: RecipeMaker, shipped: Library
+    ) -> None:
+        self._store, self._vocabulary, self._recipes, self._shipped = store, vocabulary, recipes, shipped
         self._lexicon = Lexicon(vocabulary)
         self._files = CaptionFiles(store)
 
@@ -56,11 +61,17 @@ class Origins:
             if request.concepts:
                 concepts = self._concepts(request, drawn)
                 return self._by(self._recipes.make(request.model_copy(update={"concepts": concepts})))
-            made = self._recipes.make(request)
+            made = self._recipes.make(request, self._sets_of(owner, request, drawn))
             if drawn and request.render.renderer == "collage":
                 check_recipe(made.recipe, self._lexicon, field=_named(request))
             return self._by(made)
         return Origin({"concepts": self._concepts(request, drawn)})
+
+    def _sets_of(self, owner: str, request: JobRequest, drawn: bool) -> OwnLibrary:
+        """Own sets get the synonyms that a list of the same concepts gets."""
+        vocabulary = () if drawn and request.render.renderer != "collage" else self._vocabulary
+        sets = ConceptSets(self._store, self._shipped)
+        return OwnLibrary(self._shipped, sets, owner, vocabulary=vocabulary)
 
     def _concepts(self, request: JobRequest, drawn: bool) -> tuple[Concept, ...]:
         if drawn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,8 +17,8 @@ from synfarm.contracts.problems import ProblemError
 from synfarm.contracts.recipes import Recipe
 from synfarm.contracts.tries import TryRequest
 from synfarm.contracts.views import JobPlan
-from synfarm.idempotency import claim
-from synfarm.storage.protocol import ObjectStore
+from synfarm.idempotency import claim, recall
+from synfarm.storage.protocol import ObjectMissing, ObjectStore
 from synfarm_caption_api.origin import Origin, Origins
 from synfarm_caption_api.prompts.draw import Drawer
 from synfarm_caption_api.prompts.library import Library
@@ -59,10 +60,11 @@ class Submitter:
     def __init__(
         self, store: ObjectStore, vocabulary: Sequence[Concept], pools: Pools, library: Library | None = None
     ) -> None:
-        """``library``: the concept sets, by default those that ship."""
+        """``library``: the concept sets that all owners share, by default those that ship."""
         self._store, self._pools = store, pools
-        self._recipes = RecipeMaker(library or ShippedLibrary(), pools)
-        self._origins = Origins(store, vocabulary, self._recipes)
+        shipped = library or ShippedLibrary()
+        self._recipes = RecipeMaker(shipped, pools)
+        self._origins = Origins(store, vocabulary, self._recipes, shipped)
         self._shelf = RecipeShelf(store)
 
     def warm(self) -> None:
@@ -77,7 +79,14 @@ class Submitter:
                 key stands for another body.
             StoreError: the store is away; send the same request with the same key again.
         """
-        origin = self._origins.settle(request, owner)
+        try:
+            origin = self._origins.settle(request, owner)
+        except ProblemError:
+            # What it names may be gone since: a set is deleted, and the answer that was lost is asked for again.
+            spec = None if key is None else self._made_before(request, owner, key)
+            if spec is None:
+                raise
+            return self._complete(spec, request, created=False)
         job, at = str(ULID()).lower(), utc_now()
         if key is not None:
             record = claim(self._store, owner=owner, route=ROUTE, key=key, body=request.to_bytes(), new_id=job)
@@ -97,6 +106,22 @@ class Submitter:
         if not self._store.create(layout.job(spec.job), spec.to_bytes()):
             # Made before by the same key, perhaps by an older version with other defaults: what is frozen counts.
             spec = JobSpec.from_bytes(self._store.get(layout.job(spec.job)))
+        return self._complete(spec, request, created=created)
+
+    def _made_before(self, request: JobRequest, owner: str, key: str) -> JobSpec | None:
+        """The job that this key and body have made, if it is there."""
+        record = recall(self._store, owner=owner, route=ROUTE, key=key)
+        if record is None or record.body_sha256 != hashlib.sha256(request.to_bytes()).hexdigest():
+            return None
+        if self._store.head(layout.tombstone(record.id)) is not None:
+            return None
+        try:
+            return JobSpec.from_bytes(self._store.get(layout.job(record.id)))
+        except ObjectMissing:
+            return None
+
+    def _complete(self, spec: JobSpec, request: JobRequest, *, created: bool) -> Submission:
+        """What follows the frozen spec."""
         if request.webhook is not None:
             self._store.create(layout.webhook(spec.job), request.webhook.to_bytes())
         # A replay long after the end must not wake the job up.

@@ -11,7 +11,7 @@ from synfarm.contracts.base import Contract
 from synfarm.contracts.concepts import Phrase
 from synfarm.contracts.origins import Mix, PoolFile, SetName, Template, Variant
 
-__all__ = ["Asking", "is_none"]
+__all__ = ["Asking", "Backgrounds", "is_none"]
 
 Settings = Annotated[tuple[Phrase, ...], Field(min_length=1, max_length=1000)]
 Backgrounds = Settings | Annotated[dict[Phrase, Settings], Field(min_length=1, max_length=50_000)]
@@ -28,7 +28,7 @@ class Asking(Contract):
     """Named concepts beside a plain list of them, and what prompts are made of."""
 
     concept_set: SetName | None = Field(default=None, exclude_if=is_none)
-    """A set that ships, by name."""
+    """A set that ships or one of your own, by name."""
     mix: Mix | None = Field(default=None, exclude_if=is_none)
     """Several sets at once: ``paper`` (table 11), ``release``, or shares of sets by name."""
     variant: Variant | None = Field(default=None, exclude_if=is_none)

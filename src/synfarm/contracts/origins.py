@@ -17,6 +17,7 @@ __all__ = [
     "FileName",
     "Layout",
     "Mix",
+    "OwnSetName",
     "PoolFile",
     "RecipeName",
     "RecipeRef",
@@ -67,10 +68,11 @@ SetName = Annotated[str, StringConstraints(min_length=1, max_length=80)]
 """Name of a concept set; whether there is such a set is known where the sets are."""
 Shares = Annotated[dict[SetName, Annotated[float, Field(gt=0, le=1)]], Field(min_length=1, max_length=64)]
 Mix = Literal["paper", "release"] | Shares
-"""A mix that ships, or shares of concept sets that sum to 1."""
+"""A mix that ships, or shares of concept sets, shipped or own, that sum to 1."""
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*$", max_length=80)]
 """Name of an uploaded file of captions: a part of an object key."""
-
+OwnSetName = FileName
+"""Name of a user's own concept set: it, too, is a part of an object key."""
 
 RecipeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+ -]{0,79}$", max_length=80)]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field, JsonValue
 
-from synfarm.contracts.base import Contract
+from synfarm.contracts.asking import Backgrounds, is_none
+from synfarm.contracts.base import Contract, Moment
 from synfarm.contracts.captions import CaptionRecord
 from synfarm.contracts.commits import Failure
 from synfarm.contracts.jobs import Concept, ConceptKind
@@ -24,6 +25,11 @@ __all__ = [
     "MetricsPage",
     "ShardPage",
 ]
+
+
+def _is_false(value: object) -> bool:
+    """Of sets that ship nothing is said of owners: a client of an older version reads them as before."""
+    return value is False
 
 
 class CaptionPage(Contract):
@@ -55,6 +61,12 @@ class ConceptSet(Contract):
 
     name: str
     concepts: tuple[Concept, ...]
+    own: bool = Field(default=False, exclude_if=_is_false)
+    """Yours: it came by ``PUT``."""
+    title: str | None = Field(default=None, exclude_if=is_none)
+    """Of an own set."""
+    backgrounds: Backgrounds | None = Field(default=None, exclude_if=is_none)
+    """Of an own set, as it was sent."""
 
 
 class ConceptSetInfo(Contract):
@@ -68,6 +80,10 @@ class ConceptSetInfo(Contract):
     """Where the names come from."""
     note: str = ""
     """What was left out, merged or added."""
+    own: bool = Field(default=False, exclude_if=_is_false)
+    """Yours: nobody else sees it."""
+    stored_at: Moment | None = Field(default=None, exclude_if=is_none)
+    """When an own set was stored last."""
 
 
 class ConceptSetList(Contract):

@@ -14,6 +14,7 @@ from synfarm.contracts import layout
 from synfarm.contracts.backgrounds import BackgroundsAnswer, BackgroundsRequest
 from synfarm.contracts.base import Contract
 from synfarm.contracts.caption_reports import CaptionReport
+from synfarm.contracts.concept_sets import ConceptSetRequest
 from synfarm.contracts.generations import ExtendRequest
 from synfarm.contracts.ids import caption_id, check_ulid, parse_caption_id
 from synfarm.contracts.jobs import JobRequest, JobSpec
@@ -22,6 +23,7 @@ from synfarm.contracts.pages import (
     CaptionPage,
     CheckpointList,
     ConceptSet,
+    ConceptSetInfo,
     ConceptSetList,
     EvalTable,
     FailurePage,
@@ -43,6 +45,7 @@ __all__ = [
     "concept_set",
     "concept_set_infos",
     "concept_sets",
+    "delete_concept_set",
     "delete_job",
     "evals_of_run",
     "events_of_job",
@@ -60,6 +63,7 @@ __all__ = [
     "metrics_of_run",
     "pause_job",
     "plan_job",
+    "put_concept_set",
     "report_of_job",
     "resume_job",
     "resume_run",
@@ -208,7 +212,23 @@ def concept_set_infos() -> Call[ConceptSetList]:
 
 
 def concept_set(name: str) -> Call[ConceptSet]:
-    return Call("GET", f"/v1/concept-sets/{quote(name, safe='')}", ConceptSet.from_bytes)
+    return Call("GET", _set_path(name), ConceptSet.from_bytes)
+
+
+def _set_path(name: str) -> str:
+    return f"/v1/concept-sets/{quote(name, safe='')}"
+
+
+def put_concept_set(name: str, request: ConceptSetRequest) -> Call[ConceptSetInfo]:
+    return Call("PUT", _set_path(name), ConceptSetInfo.from_bytes, body=_body(request))
+
+
+def delete_concept_set(name: str) -> Call[None]:
+    return Call("DELETE", _set_path(name), _nothing)
+
+
+def _nothing(_: bytes) -> None:
+    """An answer without a body."""
 
 
 def try_captions(request: TryRequest) -> Call[TryAnswer]:

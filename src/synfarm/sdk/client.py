@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 from synfarm.contracts.backgrounds import BackgroundsAnswer, BackgroundsRequest
 from synfarm.contracts.caption_reports import CaptionReport
+from synfarm.contracts.concept_sets import ConceptSetRequest
 from synfarm.contracts.events import Event
 from synfarm.contracts.jobs import JobRequest, JobSpec
 from synfarm.contracts.pages import (
@@ -19,6 +20,7 @@ from synfarm.contracts.pages import (
     CaptionPage,
     CheckpointList,
     ConceptSet,
+    ConceptSetInfo,
     ConceptSetList,
     FailurePage,
     MetricsPage,
@@ -241,7 +243,7 @@ class Client:
         return self._farm.send(calls.workers())
 
     def concept_sets(self) -> list[str]:
-        """Names of the concept sets that ship."""
+        """Names of the concept sets that ship, then of your own."""
         return self._farm.send(calls.concept_sets())
 
     def concept_set_infos(self) -> ConceptSetList:
@@ -251,6 +253,23 @@ class Client:
     def concept_set(self, name: str) -> ConceptSet:
         """One set; ``collage`` is what the collage renderer can draw."""
         return self._farm.send(calls.concept_set(name))
+
+    def put_concept_set(self, name: str, request: ConceptSetRequest) -> ConceptSetInfo:
+        """Store a set of your own, over the one of that name; jobs that were made before stay as they are.
+
+        Raises:
+            Refused: the name is one that ships, or the set cannot be one; the error names the field and the cure.
+        """
+        return self._farm.send(calls.put_concept_set(name, request))
+
+    def delete_concept_set(self, name: str) -> None:
+        """Delete a set of your own; jobs that were made of it have all that they need.
+
+        Raises:
+            Refused: it is one that ships.
+            NotFound: there is none, or none any more.
+        """
+        return self._farm.send(calls.delete_concept_set(name))
 
     def try_captions(self, request: TryRequest) -> TryAnswer:
         """Ask the LLM for a few captions of which nothing is kept, and see what the gate says of them."""

@@ -9,7 +9,17 @@ from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
 
 from synfarm.contracts.problems import Problem
-from synfarm_caption_api.api import backgrounds, caption_files, contents, jobs, prompts, reports, samples, steering
+from synfarm_caption_api.api import (
+    backgrounds,
+    caption_files,
+    concept_sets,
+    contents,
+    jobs,
+    prompts,
+    reports,
+    samples,
+    steering,
+)
 from synfarm_caption_api.api import operations as operations_routes
 from synfarm_caption_api.api.describing import load_examples
 
@@ -83,6 +93,7 @@ def test_every_body_has_examples_that_the_models_take(operations: dict[str, Oper
         samples,
         prompts,
         backgrounds,
+        concept_sets,
         caption_files,
         operations_routes,
     )

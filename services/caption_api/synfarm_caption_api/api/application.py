@@ -15,6 +15,7 @@ from synfarm.web import install
 from synfarm_caption_api.api import (
     backgrounds,
     caption_files,
+    concept_sets,
     contents,
     jobs,
     operations,
@@ -50,7 +51,18 @@ def make_application(
     app = FastAPI(title="synfarm caption-api", version="1", lifespan=lifespan)
     install(app, authenticate, body_limit=body_limit)
     app.add_middleware(MeasureRequests, metrics=metrics)
-    for module in (jobs, steering, contents, reports, samples, prompts, backgrounds, caption_files, operations):
+    for module in (
+        jobs,
+        steering,
+        contents,
+        reports,
+        samples,
+        prompts,
+        backgrounds,
+        concept_sets,
+        caption_files,
+        operations,
+    ):
         app.include_router(module.router)
     describe(app)
     mount_web(app, trainer)

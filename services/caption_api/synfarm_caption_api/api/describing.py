@@ -24,7 +24,8 @@ _TAGS = {
     "jobs": "Make, see, pause and cancel jobs.",
     "contents": "What a job has made so far: captions, shards, failures, and events while it runs.",
     "samples": "A few groups of a job to look at, with their images and how they were made.",
-    "prompts": "Try prompts, and see which concepts there are, before a job is made.",
+    "prompts": "Try prompts before a job is made.",
+    "concept sets": "Concepts by name: the sets that ship, and sets of your own, stored once for many jobs.",
     "caption files": "Captions of your own, uploaded in parts; a job names the file in `captions_from`.",
     "operations": "For operators and orchestrators.",
 }

@@ -1,14 +1,11 @@
-"""Routes to try prompts and to see which concepts there are, before a job is made."""
+"""The route to try prompts, before a job is made."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 
-from synfarm.concepts import UnknownConceptSet, about, load, set_names
-from synfarm.contracts.pages import ConceptSet, ConceptSetInfo, ConceptSetList
 from synfarm.contracts.problems import ProblemError
 from synfarm.contracts.tries import TriedCaption, TryAnswer, TryRequest
 from synfarm.web import CurrentPrincipal
@@ -60,39 +57,3 @@ async def try_captions(body: TryRequest, who: CurrentPrincipal, services: Servic
             422, "prompt_refused", str(error), hint="Shorten the concept's name, or your examples."
         ) from error
     return TryAnswer(items=tuple(items), llm_model=model.model, llm_revision=model.revision)
-
-
-@router.get("/concept-sets", summary="List the concept sets")
-def concept_sets(
-    who: CurrentPrincipal,
-    tell: Annotated[bool, Query(alias="about", description="Tell of each set how large it is, and whence.")] = False,
-) -> list[str] | ConceptSetList:
-    """Names of the concept sets that ship; with ``about`` what is known of each."""
-    names = set_names()
-    if not tell:
-        return names
-    known = [about(name) for name in names]
-    return ConceptSetList(
-        items=tuple(
-            ConceptSetInfo(
-                name=info.name,
-                title=info.title,
-                concepts=info.concepts,
-                kinds=info.kinds,
-                source=info.source,
-                note=info.note,
-            )
-            for info in known
-        )
-    )
-
-
-@router.get("/concept-sets/{name}", summary="See the concepts of a set")
-def concept_set(name: str, who: CurrentPrincipal) -> ConceptSet:
-    """One set; ``collage`` is what the collage renderer can draw."""
-    try:
-        return ConceptSet(name=name, concepts=load(name))
-    except UnknownConceptSet as error:
-        raise ProblemError(
-            404, "concept_set_not_found", f"There is {error}.", hint="GET /v1/concept-sets lists them."
-        ) from error

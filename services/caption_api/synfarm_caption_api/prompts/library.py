@@ -20,10 +20,13 @@ class Settings:
 
 
 class Library(Protocol):
-    """Thread-safe; every answer is the same for the life of the process."""
+    """Of what ships every answer is the same for the life of the process; of own sets, for that of a request."""
 
     def names(self) -> Sequence[str]:
         """Sets that jobs may draw from."""
+
+    def has(self, name: str) -> bool:
+        """Whether it is one of ``names()``."""
 
     def held_out(self) -> Sequence[str]:
         """Sets that are known and stay out of pre-training (paper, table 9)."""
@@ -49,6 +52,9 @@ class FakeLibrary:
 
     def names(self) -> Sequence[str]:
         return sorted(self.sets)
+
+    def has(self, name: str) -> bool:
+        return name in self.sets
 
     def held_out(self) -> Sequence[str]:
         return self.unseen

@@ -13,10 +13,13 @@ __all__ = ["ShippedLibrary"]
 
 
 class ShippedLibrary:
-    """Implements :class:`synfarm_caption_api.prompts.library.Library` over :mod:`synfarm.concepts`."""
+    """Implements :class:`synfarm_caption_api.prompts.library.Library` over :mod:`synfarm.concepts`; thread-safe."""
 
     def names(self) -> Sequence[str]:
         return set_names()
+
+    def has(self, name: str) -> bool:
+        return name in set_names()
 
     def held_out(self) -> Sequence[str]:
         return held_out_names()

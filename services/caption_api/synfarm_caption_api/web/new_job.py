@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -12,7 +13,10 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 
 from synfarm.concepts import about, load, set_names
+from synfarm.concepts.sets import SetInfo
+from synfarm.contracts.concepts import Concept
 from synfarm.contracts.jobs import JobRequest
+from synfarm.contracts.pages import ConceptSetInfo
 from synfarm.contracts.problems import Problem, ProblemError
 from synfarm.contracts.tries import TryRequest
 from synfarm.contracts.views import JobPlan, JobView
@@ -22,6 +26,7 @@ from synfarm_caption_api.api import jobs as job_routes
 from synfarm_caption_api.api import prompts
 from synfarm_caption_api.api.services import ApiServices, Services
 from synfarm_caption_api.caption_files import CaptionFiles
+from synfarm_caption_api.concept_sets import ConceptSets
 from synfarm_caption_api.web.form_problems import from_problem, single
 from synfarm_caption_api.web.job_form import PLACES, BadForm, default_values, fingerprint, read_request
 from synfarm_caption_api.web.job_origin import CHOICES, DRAWN_BY_COLLAGE, MIXES, VARIANTS
@@ -97,19 +102,15 @@ def _read(values: Mapping[str, str]) -> tuple[JobRequest, str]:
 
 
 def _context(visitor: Visitor, services: ApiServices, values: Mapping[str, str]) -> dict[str, Any]:
-    files, jobs = _own(visitor, services)
-    sets = {name: about(name) for name in set_names()}
+    own = _own(visitor, services)
     return {
         "values": values,
         "choices": CHOICES,
-        "sets": {
-            "drawn by collage and by diffusers": [sets.pop(name) for name in DRAWN_BY_COLLAGE],
-            "drawn by diffusers": list(sets.values()),
-        },
+        "sets": {**({"yours": own.sets} if own.sets else {}), **_shipped_sets()},
         "mixes": MIXES,
         "variants": VARIANTS,
-        "files": files,
-        "own_jobs": jobs,
+        "files": own.files,
+        "own_jobs": own.jobs,
         "vocabulary": sorted(concept.name for concept in services.vocabulary),
         "problems": {},
         "plan": None,
@@ -118,22 +119,43 @@ def _context(visitor: Visitor, services: ApiServices, values: Mapping[str, str])
     }
 
 
-def _own(visitor: Visitor, services: ApiServices) -> tuple[tuple[str, ...], list[JobView]]:
-    """Files and ended jobs of the visitor, to choose from; the form is there without the store too."""
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """What the visitor has, to choose from."""
+
+    sets: tuple[ConceptSetInfo, ...] = ()
+    files: tuple[str, ...] = ()
+    jobs: tuple[JobView, ...] = ()
+    """Those that have ended."""
+
+
+def _own(visitor: Visitor, services: ApiServices) -> _Own:
+    """Nothing while the store is away: the form is there without it too."""
     owner = visitor.principal.owner
     try:
         jobs = services.jobs.page(visitor.principal, None, _OWN_JOBS).items
-        files = CaptionFiles(services.store).names(owner)
+        return _Own(
+            sets=ConceptSets(services.store).infos(owner),
+            files=CaptionFiles(services.store).names(owner),
+            jobs=tuple(view for view in jobs if view.owner == owner and view.state.is_final),
+        )
     except StoreError as error:
         _log.warning("form_without_store", error=str(error))
-        return (), []
-    return files, [view for view in jobs if view.owner == owner and view.state.is_final]
+        return _Own()
+
+
+def _shipped_sets() -> dict[str, list[SetInfo]]:
+    sets = {name: about(name) for name in set_names()}
+    return {
+        "drawn by collage and by diffusers": [sets.pop(name) for name in DRAWN_BY_COLLAGE],
+        "drawn by diffusers": list(sets.values()),
+    }
 
 
 async def _try(
     wanted: JobRequest, values: Mapping[str, str], visitor: Visitor, services: ApiServices
 ) -> dict[str, Any]:
-    known = load(wanted.concept_set) if wanted.concept_set in set_names() else wanted.concepts
+    known = await run_in_threadpool(_known, wanted, visitor, services)
     if not known:
         raise BadForm(single("tries", "prompts are tried with own concepts or a set; the plan shows those of the rest"))
     concepts = known[:_TRIED_CONCEPTS]
@@ -143,6 +165,16 @@ async def _try(
     body = TryRequest(concepts=concepts, n=int(tries), seed=wanted.seed, caption=wanted.caption)
     tried = await prompts.try_captions(body, visitor.principal, services)
     return {"tried": tried, "tried_left": len(known) - len(concepts)}
+
+
+def _known(wanted: JobRequest, visitor: Visitor, services: ApiServices) -> Sequence[Concept]:
+    """The concepts that are listed or of the set that is named."""
+    if wanted.concept_set is None:
+        return wanted.concepts
+    if wanted.concept_set in set_names():
+        return load(wanted.concept_set)
+    own = ConceptSets(services.store).get(visitor.principal.owner, wanted.concept_set)
+    return own.concepts if own is not None else ()
 
 
 def _plan(wanted: JobRequest, visitor: Visitor, services: ApiServices, *, changed: bool) -> dict[str, Any]:

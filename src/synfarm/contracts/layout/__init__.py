@@ -7,7 +7,10 @@ Builders check their ids, so that no key can leave its folder.
 from __future__ import annotations
 
 from synfarm.contracts.layout.inputs import (
+    concept_set,
+    concept_sets_prefix,
     idempotency,
+    parse_concept_set,
     parse_upload_part,
     recipe,
     upload_commit,
@@ -88,6 +91,8 @@ __all__ = [
     "commit",
     "commits_fan_prefix",
     "commits_prefix",
+    "concept_set",
+    "concept_sets_prefix",
     "delivery",
     "ended",
     "ended_prefix",
@@ -112,6 +117,7 @@ __all__ = [
     "parse_active",
     "parse_attempt",
     "parse_checkpoint",
+    "parse_concept_set",
     "parse_run",
     "parse_unit",
     "parse_upload_part",

@@ -1,4 +1,4 @@
-"""Keys of what jobs are made from: recipes, uploaded files of captions, the requests themselves (idempotency)."""
+"""Keys of what jobs are made from: recipes, own concept sets, files of captions, the requests (idempotency)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import re
 from synfarm.contracts.layout.parts import checked_sha256, digits, plain_name
 
 __all__ = [
+    "concept_set",
+    "concept_sets_prefix",
     "idempotency",
+    "parse_concept_set",
     "parse_upload_part",
     "recipe",
     "upload_commit",
@@ -32,7 +35,7 @@ def recipe(sha256: str) -> str:
 
 def uploads_prefix(owner: str) -> str:
     """Folder of what an owner has uploaded, named by a hash: an owner's name may hold spaces."""
-    return f"uploads/{hashlib.sha256(owner.encode()).hexdigest()[:32]}/"
+    return f"uploads/{_owner_hash(owner)}/"
 
 
 def upload_parts_prefix(owner: str, name: str) -> str:
@@ -60,3 +63,29 @@ def parse_upload_part(key: str) -> tuple[int, int, str]:
 def upload_commit(owner: str, name: str) -> str:
     """The file exists because this object does: create-only."""
     return f"{uploads_prefix(owner)}{plain_name(name)}/commit.json"
+
+
+def concept_sets_prefix(owner: str) -> str:
+    """Folder of an owner's own concept sets."""
+    return f"concept-sets/{_owner_hash(owner)}/"
+
+
+def concept_set(owner: str, name: str) -> str:
+    """An own concept set: written over when it is replaced, because jobs freeze what they draw from."""
+    return f"{concept_sets_prefix(owner)}{plain_name(name)}.jsonl"
+
+
+def parse_concept_set(key: str) -> str:
+    """Name of the set of a key.
+
+    Raises:
+        ValueError: the key is none of a concept set.
+    """
+    match = re.fullmatch(r"concept-sets/[0-9a-f]{32}/([A-Za-z0-9._-]+)\.jsonl", key)
+    if match is None:
+        raise ValueError(f"not the key of a concept set: {key[:160]!r}")
+    return plain_name(match.group(1))
+
+
+def _owner_hash(owner: str) -> str:
+    return hashlib.sha256(owner.encode()).hexdigest()[:32]
