@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from synfarm.contracts import ids, layout
+from synfarm.contracts.origins import OwnSetName
 from synfarm.contracts.renders import UnitTask
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -159,6 +160,35 @@ def test_parts_of_an_upload_round_trip_and_stay_in_the_owner_s_folder(owner: str
     assert key.startswith(layout.upload_parts_prefix(owner, name))
     assert layout.upload_commit(owner, name).startswith(layout.uploads_prefix(owner))
     assert not layout.upload_commit(owner, name).startswith(layout.uploads_prefix(owner + "x"))
+
+
+@given(
+    st.text(min_size=1, max_size=40),
+    st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,20}(\.[A-Za-z0-9_-]{1,20}){0,2}", fullmatch=True),
+)
+def test_keys_of_own_sets_round_trip_and_stay_in_the_owner_s_folder(owner: str, name: str) -> None:
+    key = layout.concept_set(owner, name)
+    assert layout.parse_concept_set(key) == TypeAdapter(OwnSetName).validate_python(name) == name
+    assert key.startswith(layout.concept_sets_prefix(owner))
+    assert key.count("/") == 2
+    assert not key.startswith(layout.concept_sets_prefix(owner + "x"))
+    for other in (key + "/x", key.removesuffix("l"), "jobs/" + key, key.replace(".jsonl", "/../x.jsonl")):
+        with pytest.raises(ValueError, match="not "):
+            layout.parse_concept_set(other)
+
+
+@given(hostile)
+def test_hostile_names_of_sets_never_become_part_of_a_key(name: str) -> None:
+    try:
+        key = layout.concept_set("ada", name)
+    except ValueError:
+        with pytest.raises(ValidationError):
+            TypeAdapter(OwnSetName).validate_python(name)
+        return
+    assert key.count("/") == 2
+    assert ".." not in key
+    assert key.isascii()
+    assert key.isprintable()
 
 
 @pytest.mark.parametrize("sha256", ["", "ab", "AB" * 32, "../" * 21 + "a"])

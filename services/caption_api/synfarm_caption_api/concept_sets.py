@@ -43,7 +43,7 @@ class ConceptSets:
                 backgrounds name a concept that the set does not have.
         """
         if (taken := self._taken(name)) is not None:
-            raise _ships(taken, "choose another name", f"PUT /v1/concept-sets/my-{taken} is free to be yours.")
+            raise _ships(taken, "choose another name for yours", f"PUT /v1/concept-sets/my-{taken}", field="name")
         if request.backgrounds is not None:
             backgrounds_by_name(request.backgrounds, (concept.name for concept in request.concepts), "set")
         names = self.names(owner)
@@ -117,7 +117,7 @@ class ConceptSets:
         shipped, own = self._shipped.names(), self.names(owner)
         detail = f"There is no concept set {name[:80]!r}; there are: {_first(shipped, len(shipped))}"
         detail += f"; of your own: {_first(own, _TOLD)}." if own else "."
-        return ProblemError(404, "concept_set_not_found", detail, field="name", hint="GET /v1/concept-sets lists them.")
+        return ProblemError(404, "concept_set_not_found", detail, hint="GET /v1/concept-sets lists them.")
 
     def _taken(self, name: str) -> str | None:
         """The set that ships, or is held out, under this name in whatever case."""
@@ -163,9 +163,9 @@ def _info(head: ConceptSetHead) -> ConceptSetInfo:
     )
 
 
-def _ships(name: str, cure: str, hint: str) -> ProblemError:
-    detail = f"Concept set {name!r} is one of the farm's own: {cure}."
-    return ProblemError(409, "concept_set_ships", detail, field="name", hint=hint)
+def _ships(name: str, cure: str, hint: str, *, field: str | None = None) -> ProblemError:
+    detail = f"Concept set {name!r} is one that every user of the farm has: {cure}."
+    return ProblemError(409, "concept_set_ships", detail, field=field, hint=hint)
 
 
 def _first(names: Sequence[str], most: int) -> str:

@@ -24,7 +24,7 @@ LayoutName = Literal["plain", "release", "subject"]
 Use = Literal["extend", "replace"]
 """As the contracts have them, which are loaded only when a request is made."""
 
-_SHIPS, _PROMPTS = "Concepts that ship", "Prompts"
+_SHIPS, _PROMPTS = "Concepts by name", "Prompts"
 _TEMPLATES = "'c=0.44 c,bg=0.45 c,rel=0.11'"
 _MIX = "'in1k=0.7,food101=0.3'"
 
@@ -36,7 +36,10 @@ class Asking(OptionGroup):
     concept_set: Annotated[
         str | None,
         typer.Option(
-            "--set", metavar="NAME", help="A set that ships; `synfarm concepts list` has them.", rich_help_panel=_SHIPS
+            "--set",
+            metavar="NAME",
+            help="A set that ships or one of your own; `synfarm concepts list` has them.",
+            rich_help_panel=_SHIPS,
         ),
     ] = None
     mix: Annotated[

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,13 +16,12 @@ from synfarm.cli.options import Json, Quiet, on_farm
 from synfarm.cli.screen import errors, output, say, write_json
 from synfarm.cli.submission import cures_of_the_command
 from synfarm.cli.tables import facts
+from synfarm.cli.upload_names import upload_name
 
 if TYPE_CHECKING:
     from synfarm.contracts.caption_files import CaptionFile, CaptionPart
 
 __all__ = ["files", "upload"]
-
-_NAME = "letters, digits, '-', '_', and single dots between them"
 
 
 @on_farm
@@ -45,7 +43,7 @@ def upload(
     as_json: Json = False,
 ) -> None:
     """Upload a file of captions. Its name goes to stdout; a job takes it by `--captions-file`."""
-    named = _name(file, name)
+    named = upload_name(file, name)
     sent = 0
 
     def told(part: CaptionPart) -> None:
@@ -75,23 +73,6 @@ def upload(
         say(errors(), f"{made.lines} captions. Make a job of them: {_job_of(made)}")
 
 
-def _name(file: Path, name: str | None) -> str:
-    from pydantic import TypeAdapter, ValidationError
-
-    from synfarm.contracts.origins import FileName
-
-    if name is None and str(file) == "-":
-        raise CommandFailed("--name: a file that comes by stdin needs one.", ExitCode.REFUSED)
-    # Of a file's own name the signs that a name may not hold become dashes.
-    wanted = name if name is not None else re.sub(r"[^A-Za-z0-9._-]+|\.{2,}", "-", file.stem).strip("-._")[:80]
-    try:
-        return TypeAdapter(FileName).validate_python(wanted)
-    except ValidationError:
-        raise CommandFailed(
-            f"--name: {wanted[:100]!r} cannot be a name; use up to 80 {_NAME}.", ExitCode.REFUSED
-        ) from None
-
-
 @on_farm
 def files(
     farm: Farm,
@@ -109,7 +90,7 @@ def files(
             if not listed.items and not as_json:
                 say(errors(), "No files yet. Make one: synfarm captions upload FILE --name NAME")
             return
-        view = client.caption_files.get(_name(Path(name), name))
+        view = client.caption_files.get(upload_name(Path(name), name))
     if as_json:
         write_json(view)
         return

@@ -56,7 +56,7 @@ def try_captions(
     if len(named) + bool(words or file) > 1:
         both = " and ".join([*(["concepts"] if words or file else []), *named])
         raise CommandFailed(f"say what to caption in one way: {both} exclude each other.", ExitCode.REFUSED)
-    others = "a set, mix or variant that ships: --set, --mix, --variant"
+    others = "a set, mix or variant: --set, --mix, --variant"
     concepts = () if named else read_concepts(file, words or (), by_word="", others=others)
     try:
         request = TryRequest.model_validate({**asking.body(concepts), "n": captions})

@@ -1,4 +1,4 @@
-"""`synfarm concepts`: which concept sets a farm knows, and what is in them."""
+"""`synfarm concepts`: which concept sets there are, shipped and own, and what is in them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import typer
 
 from synfarm.cli.farm import Farm
 from synfarm.cli.options import Json, on_farm
+from synfarm.cli.own_sets import delete, upload
 from synfarm.cli.screen import errors, output, say, write_json
 from synfarm.cli.tables import table
 
@@ -16,13 +17,13 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="Concepts: the sets that a farm knows by name.")
+app = typer.Typer(no_args_is_help=True, help="Concepts: the sets that ship, and sets of your own.")
 
 
 @app.command("list")
 @on_farm
 def list_sets(farm: Farm, as_json: Json = False) -> None:
-    """The concept sets with their sizes; `synfarm jobs submit --set NAME` draws from one."""
+    """The concept sets with their sizes, yours marked; `synfarm jobs submit --set NAME` draws from one."""
     with farm.client() as client:
         found = client.concept_set_infos()
     if as_json:
@@ -30,7 +31,8 @@ def list_sets(farm: Farm, as_json: Json = False) -> None:
         return
     rows = table("set", "concepts", "kinds", "what it is", right=("concepts",))
     for info in found.items:
-        rows.add_row(info.name, str(info.concepts), ", ".join(kind.value for kind in info.kinds), info.title)
+        what = ": ".join(filter(None, ("yours", info.title))) if info.own else info.title
+        rows.add_row(info.name, str(info.concepts), ", ".join(kind.value for kind in info.kinds), what)
     output().print(rows)
 
 
@@ -59,7 +61,7 @@ def show(
     for concept in found.concepts:
         rows.add_row(concept.name, concept.kind.value, ", ".join(concept.synonyms))
     output().print(rows)
-    say(errors(), f"{len(found.concepts)} concepts.")
+    say(errors(), f"{len(found.concepts)} concepts{' in a set of yours' if found.own else ''}.")
 
 
 @app.command()
@@ -85,6 +87,10 @@ def find(
             rows.add_row(each.name, concept.name, concept.kind.value, ", ".join(concept.synonyms))
     output().print(rows)
     say(errors(), f"{sum(len(each.concepts) for each in found)} concepts in {len(found)} sets.")
+
+
+for _command in (upload, delete):
+    app.command()(_command)
 
 
 def _holding(found: ConceptSet, text: str) -> ConceptSet:

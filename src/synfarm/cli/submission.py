@@ -74,6 +74,8 @@ _CURES = {
     "backgrounds_missing": "Name some in --backgrounds FILE, or give c a share in --templates as well.",
     "pool_too_small": "Add examples to it, or keep ours beside yours: --examples-use extend.",
     "caption_file_missing": "`synfarm captions files` lists yours; `synfarm captions upload FILE` makes one.",
+    "concept_set_ships": "`synfarm concepts list` marks the sets that are yours.",
+    "too_many_concept_sets": "`synfarm concepts delete SET` frees a place: jobs made of it stay as they are.",
     "unknown_job": "`synfarm jobs list` shows yours.",
     "too_many_units": "Leave --captions-per-unit out, or make it larger.",
     "job_not_ended": "`synfarm jobs watch` follows it to its end.",

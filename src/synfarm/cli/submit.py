@@ -35,9 +35,7 @@ LaneName = Literal["high", "normal", "low"]
 
 _WHAT, _EXIST, _HOW = "What to make", "Captions that exist", "How to submit"
 _CAPTIONS_A_CONCEPT = 10
-_OTHERS = (
-    "a set, mix or variant that ships: --set, --mix, --variant; or captions that exist: --captions-file, --captions-job"
-)
+_OTHERS = "a set, mix or variant: --set, --mix, --variant; or captions that exist: --captions-file, --captions-job"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from synfarm.contracts.concepts import Concept
 from synfarm.contracts.jobs import JobRequest
 from synfarm.contracts.origins import Template
 from synfarm.contracts.problems import ProblemError
@@ -160,6 +161,18 @@ def test_shipped_recipes_are_made_once_and_own_ones_are_not_kept(maker: RecipeMa
     own = JobRequest.model_validate({"concepts": ["dog"], "templates": {"c": 1}, "captions": 10})
     assert maker.make(own) is not maker.make(own)
     assert maker.make(own).ref == maker.make(own).ref
+
+
+def test_a_set_that_does_not_ship_is_never_kept_under_its_name(maker: RecipeMaker, library: FakeLibrary) -> None:
+    def of(*names: str) -> FakeLibrary:
+        return FakeLibrary({**library.sets, "mine": tuple(Concept(name=name) for name in names)})
+
+    mine = JobRequest.model_validate({"concept_set": "mine", "captions": 10})
+    found = [maker.make(mine, owner_s).recipe for owner_s in (of("dog"), of("owl", "cat"), of("dog"))]
+    assert [len(recipe.sources[0].concepts) for recipe in found] == [1, 2, 1]
+    assert found[0] == found[2]
+    cars = JobRequest.model_validate({"concept_set": "cars", "captions": 10})
+    assert maker.make(cars, of("dog")) is maker.make(cars, of("owl")) is maker.make(cars)
 
 
 def test_a_plain_list_needs_no_recipe() -> None:

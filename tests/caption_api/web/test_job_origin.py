@@ -225,6 +225,32 @@ async def test_prompts_of_a_set_are_tried(site: Any, open_page: Any) -> None:
     assert (other.status_code, "the plan shows those of the rest" in other.text) == (422, True)
 
 
+@pytest.mark.integration
+async def test_own_sets_are_listed_tried_and_made_into_jobs(site: Any, open_page: Any) -> None:
+    async with site.client() as client:
+        own = {"concepts": ["dog", "cat"], "title": "<b>Pets</b>"}
+        assert (await client.put("/v1/concept-sets/my-pets", json=own)).status_code == 200
+        assert (await client.put("/v1/concept-sets/plain", json={"concepts": ["owl"]})).status_code == 200
+    form = {**FORM, "what": "concept_set", "concept_set": "my-pets"}
+    async with open_page("bob") as page:
+        text = (await page.get("/ui/jobs/new")).text
+        assert 'label="Yours"' not in text
+        assert "my-pets" not in text
+        refused = await page.post("/ui/jobs/new", data={**form, "action": "plan"})
+        assert (refused.status_code, "There is no concept set" in html.unescape(refused.text)) == (422, True)
+    async with open_page() as page:
+        text = (await page.get("/ui/jobs/new")).text
+        assert text.index('label="Yours"') < text.index('label="Drawn by collage')
+        assert '<option value="my-pets">my-pets: &lt;b&gt;Pets&lt;/b&gt;, 2</option>' in text
+        assert '<option value="plain">plain, 1</option>' in text
+        tried = await page.post("/ui/jobs/new", data={**form, "action": "try", "tries": "2"})
+        assert "4 of 4 kept" in tried.text
+        plan = await page.post("/ui/jobs/new", data={**form, "action": "plan"})
+        assert "set my-pets (2 concepts)" in plan.text
+        form |= {"planned": hidden(plan.text, "planned"), "submission": hidden(plan.text, "submission")}
+        assert (await page.post("/ui/jobs/new", data={**form, "action": "submit"})).status_code == 303
+
+
 def test_the_sets_that_collage_draws_are_those_that_the_form_says() -> None:
     drawable = Lexicon(load("collage"))
     whole = {name for name in set_names() if all(drawable.find(concept.name) for concept in load(name))}

@@ -21,9 +21,7 @@ class OwnLibrary:
     meanwhile. What ships keeps its name, also where a later version ships a name that an owner has used before.
     """
 
-    def __init__(
-        self, shipped: Library, sets: ConceptSets, owner: str, *, vocabulary: Sequence[Concept] = ()
-    ) -> None:
+    def __init__(self, shipped: Library, sets: ConceptSets, owner: str, *, vocabulary: Sequence[Concept] = ()) -> None:
         """
         Args:
             vocabulary: concepts whose synonyms own ones of the same name get that have none, as in a list of a job.

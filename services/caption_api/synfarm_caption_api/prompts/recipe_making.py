@@ -147,9 +147,7 @@ def _check(name: str, field: str, library: Library) -> None:
     names = library.names()
     listed = ", ".join(names[:_TOLD]) + (" …" if len(names) > _TOLD else "")
     if name in library.held_out():
-        detail = (
-            f"Set {name!r} evaluates concepts that pre-training has not seen (paper, table 9); no job draws it."
-        )
+        detail = f"Set {name!r} evaluates concepts that pre-training has not seen (paper, table 9); no job draws it."
         hint = f"Draw from one of: {listed}."
         raise ProblemError(422, "concept_set_held_out", detail, field=field, hint=hint)
     near = difflib.get_close_matches(name.casefold(), names, n=3, cutoff=0.5)
