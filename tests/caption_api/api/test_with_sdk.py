@@ -15,6 +15,7 @@ import pytest
 from synfarm.contracts import layout
 from synfarm.contracts.backgrounds import BackgroundsRequest
 from synfarm.contracts.captions import write_jsonl
+from synfarm.contracts.concept_sets import ConceptSetRequest
 from synfarm.contracts.ids import caption_id
 from synfarm.contracts.jobs import JobRequest, JobState
 from synfarm.contracts.tries import TryRequest
@@ -162,6 +163,24 @@ async def test_a_file_of_captions(call: Call, tmp_path: Path) -> None:
     assert again.value.code == "caption_file_committed"
     with pytest.raises(ValueError, match="not a file's name"):
         await call(lambda c: c.caption_files.get("../jobs"))
+
+
+async def test_a_concept_set_of_one_s_own(call: Call) -> None:
+    pets = ConceptSetRequest.model_validate({"concepts": ["dog", "cat"], "backgrounds": ["a snowy yard"]})
+    made = await call(lambda c: c.put_concept_set("my-pets", pets))
+    assert (made.name, made.concepts, made.own) == ("my-pets", 2, True)
+    assert (await call(lambda c: c.concept_sets()))[-1] == "my-pets"
+    assert (await call(lambda c: c.concept_set_infos())).items[-1] == made
+    found = await call(lambda c: c.concept_set("my-pets"))
+    assert (found.own, found.backgrounds) == (True, ("a snowy yard",))
+    request = JobRequest.model_validate({"concept_set": "my-pets", "captions": 8})
+    assert (await call(lambda c: c.jobs.plan(request))).spec.recipe.concepts == 2
+    assert await call(lambda c: c.delete_concept_set("my-pets")) is None
+    with pytest.raises(NotFound):
+        await call(lambda c: c.delete_concept_set("my-pets"))
+    with pytest.raises(Refused) as ships:
+        await call(lambda c: c.put_concept_set("in1k", pets))
+    assert (ships.value.code, ships.value.field) == ("concept_set_ships", "name")
 
 
 async def test_a_plan_with_a_price(call: Call) -> None:
