@@ -241,8 +241,8 @@ async def test_own_sets_are_listed_tried_and_made_into_jobs(site: Any, open_page
     async with open_page() as page:
         text = (await page.get("/ui/jobs/new")).text
         assert text.index('label="Yours"') < text.index('label="Drawn by collage')
-        assert '<option value="my-pets">my-pets: &lt;b&gt;Pets&lt;/b&gt;, 2</option>' in text
-        assert '<option value="plain">plain, 1</option>' in text
+        assert '<option value="my-pets">my-pets (2): &lt;b&gt;Pets&lt;/b&gt;</option>' in text
+        assert '<option value="plain">plain (1)</option>' in text
         tried = await page.post("/ui/jobs/new", data={**form, "action": "try", "tries": "2"})
         assert "4 of 4 kept" in tried.text
         plan = await page.post("/ui/jobs/new", data={**form, "action": "plan"})
