@@ -54,6 +54,21 @@ async def test_a_request_that_fails_alone_is_refused(rig: MakeRig, servers: int)
     assert all(server.state is BreakerState.CLOSED for server in r.servers)
 
 
+@pytest.mark.parametrize(("poisoned", "captions"), [(1, 8), (2, 16), (4, 64), (8, 64)])
+async def test_every_one_of_a_unit_that_holds_several_is_refused(rig: MakeRig, poisoned: int, captions: int) -> None:
+    """All asked at once, as a unit asks; the others are answered, and no breaker stays open."""
+    r = rig("smol", limit=64, start=64)
+    bad = set(range(0, captions, captions // poisoned))
+    poison(r, CallFailed("HTTP 500: CUDA error", said_no=True), also=lambda ask: ask.seed in bad)
+    tasks = [r.ask(seed) for seed in range(captions)]
+    await r.clock.turn(120)
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    assert {seed for seed, end in enumerate(ended) if isinstance(end, PromptRefused)} == bad
+    assert sum(isinstance(end, Generation) for end in ended) == captions - poisoned
+    assert (await r.ask(1)).tokens == 4
+    assert r.servers[0].state is BreakerState.CLOSED
+
+
 async def test_a_request_that_is_never_answered_at_all_is_no_proof(rig: MakeRig) -> None:
     """A reset connection or a time-out may be the network's."""
     r = rig("smol")
@@ -62,9 +77,16 @@ async def test_a_request_that_is_never_answered_at_all_is_no_proof(rig: MakeRig)
         await (await among_others(r))
 
 
-async def test_a_server_that_fails_at_others_too_is_ill(rig: MakeRig) -> None:
-    r = rig("smol")
-    poison(r, CallFailed("HTTP 500", said_no=True), also=lambda ask: ask.seed % 3 == 0)
+async def test_a_server_that_fails_by_chance_is_ill(rig: MakeRig) -> None:
+    """Each of the others fails once before it is answered, a third of them: the server is ill, and no prompt is."""
+    r, met = rig("smol"), set[int]()
+
+    def at_first(ask: Ask) -> bool:
+        first = ask.seed % 3 == 0 and ask.seed not in met
+        met.add(ask.seed)
+        return first
+
+    poison(r, CallFailed("HTTP 500", said_no=True), also=at_first)
     with pytest.raises(GeneratorAway):
         await (await among_others(r))
 

@@ -101,9 +101,9 @@ class RoutedGenerator:
                 server.pushed_back(place, error)
                 continue
             except CallFailed as error:
-                self._tally.failed += 1
+                again = suspicion.raised
                 suspicion.failed(error)
-                server.failed(place, error)
+                server.failed(place, error, again=again and error.said_no)
                 failures += 1
                 if failures >= self._policy.tries:
                     if suspicion.confirmed:
@@ -119,7 +119,7 @@ class RoutedGenerator:
                 server.release(place)
                 raise
             else:
-                self._tally.answered += 1
+                suspicion.answered()
                 server.answered(place)
                 return generation
             server.retried()

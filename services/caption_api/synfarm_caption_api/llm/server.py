@@ -148,11 +148,16 @@ class Server:
             cool = full_jitter(self._draw, rounds, first=_COOL_FIRST, longest=_COOL_LONGEST)
             self._later(cool, self.release, place)
 
-    def failed(self, place: Place, error: CallFailed) -> None:
-        """The request was not answered."""
+    def failed(self, place: Place, error: CallFailed, *, again: bool = False) -> None:
+        """The request was not answered.
+
+        ``again``: servers have said no to this very request before, and to no other that is told here; it then says
+        nothing new of this server.
+        """
         self._metrics.ended("timed_out" if error.timed_out else "failed")
         before = self.state
-        self._breaker.failed(place.epoch, str(error), hopeless=error.hopeless)
+        if not again:
+            self._breaker.failed(place.epoch, str(error), hopeless=error.hopeless)
         if before is not BreakerState.OPEN and self.state is BreakerState.OPEN:
             self._busy_since = None
             self._opened()
