@@ -63,6 +63,8 @@ def test_a_score_that_nobody_has_is_named_with_those_there_are(rows: Any) -> Non
         kept(rows({1: {"near0": 1.0, "second": 0.0}}), clip=0.2)
     with pytest.raises(UnknownScore, match="they have no scores"):
         kept(rows({}), clip=0.2)
+    with pytest.raises(UnknownScore, match=r"data\.drop_near_duplicates: .* no scores by which"):
+        kept(rows({1: {"second": 0.0}}), near=True)
 
 
 def _scored(store: MemoryStore, write_dataset: Callable[..., DatasetRef], unit: int, score: float) -> DatasetRef:

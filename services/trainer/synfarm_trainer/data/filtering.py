@@ -13,7 +13,7 @@ NEAR_COLUMNS = ("near0", "near1", "near2")
 
 
 class UnknownScore(ValueError):
-    """A bound names a score that no row has."""
+    """A filter needs a score that no row has."""
 
 
 def kept_rows(rows: Sequence[GroupRow], *, drop_near_duplicates: bool, min_scores: Mapping[str, float]) -> list[bool]:
@@ -24,13 +24,18 @@ def kept_rows(rows: Sequence[GroupRow], *, drop_near_duplicates: bool, min_score
         min_scores: leave out a row whose score lies below the bound; one without that score stays.
 
     Raises:
-        UnknownScore: ``data.min_scores`` names a score that no row has.
+        UnknownScore: ``data.min_scores`` names a score that no row has, or no row has any of ``NEAR_COLUMNS``.
     """
     for name in min_scores:
         if not any(name in row.scores for row in rows):
             there = sorted({score for row in rows for score in row.scores} - set(NEAR_COLUMNS))
             known = f"the scores there are: {', '.join(there)}" if there else "they have no scores"
             raise UnknownScore(f"data.min_scores.{name}: no caption of these jobs has this score; {known}")
+    if drop_near_duplicates and not any(column in row.scores for row in rows for column in NEAR_COLUMNS):
+        raise UnknownScore(
+            "data.drop_near_duplicates: the captions of these jobs have no scores by which near duplicates are known; "
+            "leave it out, or draw the captions anew"
+        )
     seen: tuple[set[float], ...] = tuple(set() for _ in NEAR_COLUMNS)
     kept = []
     for row in rows:
