@@ -35,7 +35,7 @@ type: setup ## mypy strict alone
 	.venv/bin/mypy
 
 test: setup ## all tests but those of `make test-extras` and `make test-long`, with coverage; starts the servers that it needs
-	$(PY) -m pytest -m "not extras and not long" -n 3 --dist worksteal --cov --cov-report=term $(ARGS)
+	$(PY) -m pytest -m "not extras and not long" -n 3 --dist load --maxschedchunk 2 --cov --cov-report=term $(ARGS)
 
 test-extras: setup ## fresh environments for the extras with torch (downloads again, minutes)
 	$(PY) -m pytest -m extras $(ARGS)
