@@ -6,11 +6,11 @@ import unicodedata
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, TypeAdapter, ValidationError
 
 from synfarm.contracts.base import Contract
 
-__all__ = ["Concept", "ConceptKind", "Concepts", "Phrase"]
+__all__ = ["Concept", "ConceptKind", "Concepts", "Phrase", "is_phrase"]
 
 
 class ConceptKind(StrEnum):
@@ -33,6 +33,16 @@ def _plain_text(value: str) -> str:
 
 
 Phrase = Annotated[str, StringConstraints(min_length=1, max_length=80), AfterValidator(_plain_text)]
+_PHRASE = TypeAdapter[str](Phrase)
+
+
+def is_phrase(text: str) -> bool:
+    """Whether a text may stand where a contract has a phrase."""
+    try:
+        _PHRASE.validate_python(text)
+    except ValidationError:
+        return False
+    return True
 
 
 class Concept(Contract):

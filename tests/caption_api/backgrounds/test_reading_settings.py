@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from synfarm.concepts.backgrounds import setting_lists
 from synfarm.contracts.backgrounds import SettingRefusal
-from synfarm.contracts.concepts import Concept
+from synfarm.contracts.concepts import Concept, is_phrase
 from synfarm_caption_api.backgrounds.asking import example_lists
 from synfarm_caption_api.backgrounds.cleaning import as_line, normal_setting, read_setting
 from synfarm_caption_api.backgrounds.making import settings_in
@@ -89,6 +89,8 @@ def test_a_piece_at_the_token_limit_is_no_item(listed: str, items: list[str]) ->
         ("the kitchen floor", "kitchen floor"),
         ("a dog on a merry-go-round", "merry-go-round"),
         ("a dog in Central Park", "Central Park"),
+        ('a dog on a "skidder", old town', "skidder old town"),
+        ("a dog near the old , wooden barn", "near the old wooden barn"),
     ],
 )
 def test_settings_are_read(item: str, setting: str) -> None:
@@ -103,6 +105,7 @@ def test_settings_are_read(item: str, setting: str) -> None:
         ("...", R.NON_LANGUAGE),
         ("a dog in a <b>park</b>", R.NON_LANGUAGE),
         ("a dog in a xkcdqrtz", R.NON_LANGUAGE),
+        ("a dog on the beach\x07 at night", R.NON_LANGUAGE),
         ("Photos of a dog:", R.PROMPT_LEAK),
         ("dog => park", R.PROMPT_LEAK),
         ("a dog on a beach at sunrise", R.PROMPT_LEAK),
@@ -193,13 +196,16 @@ _WORDS = (
     "(big) front middle - house: is that 3 air beach’s"
 )
 PHRASES = st.lists(st.sampled_from(_WORDS.split()), max_size=12).map(" ".join)
+ODD = st.lists(st.sampled_from(["old", "wooden", "barn", ",", '"', "\x07", "\u200b"]), max_size=6).map(" ".join)
+"""Signs where they should not be, after words that pass."""
 
 
-@given(ANYTHING | PHRASES)
+@given(ANYTHING | PHRASES | ODD.map("a dog on the {}".format))
 def test_a_setting_is_clean_and_reads_the_same_again(item: str) -> None:
     setting = read_setting(item, DOG)
     if isinstance(setting, SettingRefusal):
         return
+    assert is_phrase(setting), "the answer of the route takes nothing else"
     assert setting == " ".join(setting.split())
     assert 0 < len(setting) <= 80
     assert len(setting.split()) <= 16

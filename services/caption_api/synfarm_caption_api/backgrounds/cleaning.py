@@ -10,7 +10,7 @@ from collections.abc import Collection
 from functools import lru_cache
 
 from synfarm.contracts.backgrounds import SettingRefusal
-from synfarm.contracts.concepts import Concept
+from synfarm.contracts.concepts import Concept, is_phrase
 from synfarm_caption_api.backgrounds.asking import with_article
 from synfarm_caption_api.backgrounds.places import (
     is_known_part,
@@ -107,6 +107,8 @@ def _fault(setting: str, concept: Concept, shown: Collection[str]) -> SettingRef
         return SettingRefusal.NAMES_CONCEPT
     if len(words) > _MOST_WORDS or len(setting) > _MOST_SIGNS:
         return SettingRefusal.TOO_LONG
+    if not is_phrase(setting):
+        return SettingRefusal.NON_LANGUAGE
     telling = [word for word in words if word not in FUNCTION_WORDS]
     names = any(any(map(str.isalpha, word)) and word not in _NOWHERE for word in telling)
     if not names or not _CLAUSE.isdisjoint(words) or words[-1] in FUNCTION_WORDS:
@@ -141,7 +143,7 @@ def _settled(text: str, concept: Concept) -> str:
     """The setting without articles, tails and 'in', as often as there are any: each turn makes it shorter."""
     while True:
         before = text
-        text = _without_tail(text.strip(_ENDS), concept)
+        text = " ".join(_without_tail(text.strip(_ENDS), concept).split())
         relation, rest = leading_relation(text)
         if relation == "":
             text = rest
