@@ -48,7 +48,8 @@ class BackgroundsEnd(StrEnum):
     FULL = "full"
     """It has as many as were wanted."""
     DRY = "dry"
-    """Two rounds in a row brought nothing new: the model has no more to say, or not with this seed."""
+    """Two rounds in a row, or all of this request, brought nothing new: the model has no more to say, or not with this
+    seed."""
     ROUNDS = "rounds"
     """The rounds of this request are used up; send another with what there is now as ``known`` to go on."""
 
@@ -59,7 +60,7 @@ class BackgroundsRequest(Contract):
     concepts: Concepts = Field(min_length=1, max_length=16)
     """Objects: places and textures are not set before a background (paper, section 3.4)."""
     n: int = Field(default=100, ge=1, le=200)
-    """Settings wanted for each concept, those of ``known`` among them."""
+    """Settings wanted for each concept, those of ``known`` among them; the same in other words counts once."""
     known: dict[Phrase, Annotated[tuple[Phrase, ...], Field(max_length=1000)]] = Field(default={}, max_length=16)
     """By concept: settings that there are already. They are not made again, and other ones are asked for."""
     seed: int = Field(default=0, ge=0, lt=1 << 63)

@@ -68,6 +68,21 @@ def test_what_is_known_counts_and_is_not_made_again() -> None:
     assert generator.calls == 0
 
 
+def test_what_is_known_in_other_words_counts_once() -> None:
+    made = make(generator := Lists(fresh), wanted=3, known=("park", "Park", "the park"))
+    assert (made.ended, len(made.backgrounds)) == (BackgroundsEnd.FULL, 2)
+    once = make(other := Lists(fresh), wanted=3, known=("park",))
+    assert (made, generator.seeds) == (once, other.seeds)
+
+
+@pytest.mark.parametrize("max_rounds", [1, 2, 5])
+def test_a_request_without_any_news_says_that_the_model_is_dry(max_rounds: int) -> None:
+    made = make(Lists(lambda number, seed: " in a park"), known=("park",), max_rounds=max_rounds)
+    assert (made.backgrounds, made.rounds, made.ended) == ((), min(2, max_rounds), BackgroundsEnd.DRY)
+    some = make(Lists(lambda number, seed: " in a park"), max_rounds=1)
+    assert (some.backgrounds, some.ended) == (("park",), BackgroundsEnd.ROUNDS)
+
+
 def test_two_rounds_without_news_end_it_and_nothing_is_made_up() -> None:
     generator = Lists(lambda number, seed: " in a park\n- a dog on a porch\n- a dog on a leash")
     made = make(generator)

@@ -23,6 +23,8 @@ class Harvest:
         """``known``: settings that there are already; their nouns are believed."""
         settings = tuple(known)
         self._taken = {normal_setting(setting) for setting in settings}
+        self.known = len(self._taken)
+        """How many there are already, the same in other words counted once."""
         self._believed = {_noun(setting) for setting in settings}
         self._waiting: dict[str, list[str]] = {}
         self._found: list[str] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from synfarm.contracts.backgrounds import BackgroundsEnd, ConceptBackgrounds, SettingRefusal
@@ -34,14 +35,15 @@ async def make_backgrounds(
     top_p: float,
     max_rounds: int,
 ) -> ConceptBackgrounds:
-    """New settings for a concept until there are ``wanted``, ``known`` counted in.
+    """New settings for a concept until there are ``wanted``, ``known`` counted in, each once.
 
     The answers of a round are read in their order, so that the result does not depend on which came first.
 
     Raises:
         GeneratorAway, PromptRefused: from the generator; the round's other questions are cancelled.
     """
-    harvest = Harvest(known)
+    # In a thread: to read a thousand settings takes some hundredths of a second.
+    harvest = await asyncio.to_thread(Harvest, known)
     rounds, dry = 0, 0
 
     async def ask(question: Question) -> Generation:
@@ -55,14 +57,17 @@ async def make_backgrounds(
         )
 
     def ended() -> BackgroundsEnd | None:
-        if len(known) + len(harvest.settings) >= wanted:
+        if harvest.known + len(harvest.settings) >= wanted:
             return BackgroundsEnd.FULL
         if dry == _DRY_ROUNDS:
             return BackgroundsEnd.DRY
-        return BackgroundsEnd.ROUNDS if rounds == max_rounds else None
+        if rounds < max_rounds:
+            return None
+        # Whoever goes on with the same settings is asked the same: without news, to go on would be for ever.
+        return BackgroundsEnd.ROUNDS if harvest.settings else BackgroundsEnd.DRY
 
     while (end := ended()) is None:
-        questions = [asker.question(concept, len(known), rounds, place) for place in range(WIDTH)]
+        questions = [asker.question(concept, harvest.known, rounds, place) for place in range(WIDTH)]
         before = len(harvest.settings)
         for question, answer in zip(questions, await together(ask(question) for question in questions), strict=True):
             harvest.take(settings_in(answer, concept, question.shown))
@@ -70,7 +75,7 @@ async def make_backgrounds(
         dry = dry + 1 if len(harvest.settings) == before else 0
     return ConceptBackgrounds(
         concept=concept.name,
-        backgrounds=tuple(harvest.settings[: max(0, wanted - len(known))]),
+        backgrounds=tuple(harvest.settings[: max(0, wanted - harvest.known)]),
         rounds=rounds,
         refused=harvest.refused,
         ended=end,
