@@ -19,6 +19,7 @@ from synfarm.contracts.jobs import JobRequest, JobState
 from synfarm.contracts.manifests import Counts
 from synfarm.contracts.problems import Problem
 from synfarm.contracts.runs import RunRequest, RunState
+from synfarm.contracts.tries import TryRequest
 from synfarm.contracts.views import JobView, RunView
 from synfarm.sdk import ApiUnreachable, AsyncClient, Client, ClientConfig, NotAllowed, NotFound, Refused, aio, client
 
@@ -126,6 +127,34 @@ def test_settings_may_take_longer_than_other_answers(call: Method) -> None:
     assert asked.extensions["timeout"]["read"] > 10 * CONFIG.timeout
     call(server, lambda c: c.jobs.get(JOB))
     assert server.asked[1].extensions["timeout"]["read"] == CONFIG.timeout
+
+
+ASKING: list[Method] = [
+    lambda c: c.make_backgrounds(BackgroundsRequest.model_validate({"concepts": ["dog"]})),
+    lambda c: c.try_captions(TryRequest.model_validate({"concepts": ["dog"]})),
+]
+
+
+def scripted(answer: Exception | int) -> httpx.Response | Exception:
+    return httpx.Response(answer) if isinstance(answer, int) else answer
+
+
+@pytest.mark.parametrize("use", ASKING)
+@pytest.mark.parametrize("lost", [httpx.ReadTimeout("slow"), 504])
+def test_what_the_llm_may_still_be_writing_is_not_asked_for_again(call: Method, use: Method, lost: Any) -> None:
+    server = Server(scripted(lost), httpx.Response(500), httpx.Response(500))
+    with pytest.raises(ApiUnreachable if isinstance(lost, Exception) else sdk.ApiError, match=r"ReadTimeout|504"):
+        call(server, use)
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("use", ASKING)
+@pytest.mark.parametrize("refused", [httpx.ConnectError("refused"), httpx.ConnectTimeout("slow"), 429])
+def test_what_the_llm_was_never_asked_is_sent_again(call: Method, use: Method, refused: Any) -> None:
+    answer = httpx.Response(200, content=b'{"items": [], "llm_model": "m", "llm_revision": null}')
+    server = Server(scripted(refused), answer)
+    assert call(server, use).llm_model == "m"
+    assert len(server.asked) == 2
 
 
 def test_a_run_is_not_started_twice(call: Method) -> None:

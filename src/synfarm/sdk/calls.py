@@ -83,7 +83,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """One request. Sending any of them twice does the same as once, so a lost answer may be asked for again."""
+    """One request. Sent twice it leaves the same behind as once, so a lost answer may be asked for again.
+
+    A ``costly`` one leaves nothing behind, but each sending makes the language model write anew: it is not sent again
+    while the first may still be at work.
+    """
 
     method: str
     path: str
@@ -93,6 +97,7 @@ class Call(Generic[T]):
     headers: Mapping[str, str] = field(default_factory=dict)
     timeout: float = 0.0
     """Seconds that it may take at least, where the client's own are fewer."""
+    costly: bool = False
 
 
 _NAMES = TypeAdapter(list[str])
@@ -232,11 +237,12 @@ def _nothing(_: bytes) -> None:
 
 
 def try_captions(request: TryRequest) -> Call[TryAnswer]:
-    return Call("POST", "/v1/captions", TryAnswer.from_bytes, body=_body(request))
+    return Call("POST", "/v1/captions", TryAnswer.from_bytes, body=_body(request), costly=True)
 
 
 def make_backgrounds(request: BackgroundsRequest) -> Call[BackgroundsAnswer]:
-    return Call("POST", "/v1/backgrounds", BackgroundsAnswer.from_bytes, body=_body(request), timeout=_LISTS_TIMEOUT)
+    body = _body(request)
+    return Call("POST", "/v1/backgrounds", BackgroundsAnswer.from_bytes, body=body, timeout=_LISTS_TIMEOUT, costly=True)
 
 
 def start_run(request: RunRequest, key: str | None) -> Call[RunView]:

@@ -14,7 +14,7 @@ from synfarm.sdk.calls import Call
 from synfarm.sdk.config import ClientConfig
 from synfarm.sdk.errors import ApiUnreachable, raise_for_problem
 from synfarm.sdk.following import Follower
-from synfarm.sdk.retries import may_repeat, seconds_asked
+from synfarm.sdk.retries import is_repeated, may_repeat, seconds_asked
 
 __all__ = ["Connection"]
 
@@ -40,11 +40,11 @@ class Connection:
                     call.method, call.path, params=call.params, content=call.body, headers=headers, timeout=timeout
                 )
             except httpx.TransportError as error:
-                if last:
+                if last or not is_repeated(error, costly=call.costly):
                     raise ApiUnreachable(f"{call.method} {self.http.base_url}{call.path}: {error!r}") from error
                 time.sleep(self._config.delay(attempt))
                 continue
-            if not last and may_repeat(response.status_code):
+            if not last and may_repeat(response.status_code, costly=call.costly):
                 time.sleep(seconds_asked(response) or self._config.delay(attempt))
                 continue
             raise_for_problem(response)

@@ -15,7 +15,10 @@ class SynfarmError(Exception):
 
 
 class ApiUnreachable(SynfarmError):
-    """No answer after all tries: connection refused, time-out, 5xx in between."""
+    """No answer after all tries: connection refused, time-out, 5xx in between.
+
+    What makes the language model write is tried once only where it was sent and not answered in time.
+    """
 
 
 class ApiError(SynfarmError):

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import httpx
 
-__all__ = ["may_repeat", "seconds_asked"]
+__all__ = ["is_repeated", "may_repeat", "seconds_asked"]
 
 _PASSING = frozenset({429, 502, 503, 504})
+_TIMED_OUT = 504
+"""Of a proxy: the server behind it may still be at work."""
 
 
-def may_repeat(status: int) -> bool:
-    """Answers that another try may turn into a better one."""
-    return status in _PASSING
+def may_repeat(status: int, *, costly: bool = False) -> bool:
+    """Answers that another try may turn into a better one.
+
+    Args:
+        costly: each sending makes the server compute anew, so none goes after one that may still be at work.
+    """
+    return status in _PASSING and not (costly and status == _TIMED_OUT)
+
+
+def is_repeated(error: httpx.TransportError, *, costly: bool) -> bool:
+    """Whether a request that got no answer is sent again.
+
+    Not a costly one that was sent and waited for in vain: the server may be at it still, and would then do it twice.
+    """
+    return not (costly and isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout))
 
 
 def seconds_asked(response: httpx.Response) -> float | None:
