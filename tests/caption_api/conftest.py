@@ -26,6 +26,7 @@ from synfarm.queue.rate import RateLimit
 from synfarm.settings import AuthSettings, RedisSettings
 from synfarm.storage.memory import MemoryStore
 from synfarm_caption_api.api.application import make_application
+from synfarm_caption_api.api.asks import Asks
 from synfarm_caption_api.api.metrics import ApiMetrics
 from synfarm_caption_api.api.reading import JobReader
 from synfarm_caption_api.api.room import Room
@@ -97,6 +98,7 @@ async def site(redis: Redis, redis_url: str) -> AsyncIterator[Site]:
         reports=CaptionReporter(store),
         submitter=Submitter(store, load("collage"), pools),
         generator=generator,
+        asks=Asks(2),
         pools=pools,
         vocabulary=load("collage"),
         metrics=metrics,

@@ -22,6 +22,7 @@ from synfarm.settings import AuthSettings, RedisSettings
 from synfarm.storage.protocol import ObjectStore
 from synfarm.telemetry import get_logger
 from synfarm_caption_api.api.application import make_application
+from synfarm_caption_api.api.asks import Asks
 from synfarm_caption_api.api.metrics import ApiMetrics
 from synfarm_caption_api.api.reading import JobReader
 from synfarm_caption_api.api.room import Room
@@ -91,6 +92,7 @@ def create_app(settings: ApiSettings, store: ObjectStore) -> FastAPI:
             room=Room(redis, keys, jobs),
             submitter=submitter,
             generator=generator,
+            asks=Asks(settings.asks_at_once),
             pools=pools,
             vocabulary=vocabulary,
             metrics=metrics,

@@ -84,6 +84,9 @@ class ApiSettings(BaseSettings):
     """Run the feeder in this replica; one replica at a time leads."""
     body_limit: int = Field(default=16 << 20, ge=1 << 10)
     """Bytes of a request body."""
+    asks_at_once: int = Field(default=4, ge=1)
+    """Of one key and replica: ``POST /v1/backgrounds`` and ``POST /v1/captions`` under way, which take the LLM's places
+    at once; as many as ``synfarm backgrounds make`` sends."""
     heartbeat_seconds: float = Field(default=15.0, ge=1)
     """Between comment lines on an idle event stream."""
     fresh_seconds: float = Field(default=1.0, ge=0)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from synfarm.contracts.backgrounds import BackgroundsAnswer, BackgroundsRequest, ConceptBackgrounds
 from synfarm.contracts.concepts import Concept
 from synfarm.contracts.problems import ProblemError
 from synfarm.web import CurrentPrincipal
-from synfarm_caption_api.api.services import Services
+from synfarm_caption_api.api.asks import unless_gone
+from synfarm_caption_api.api.services import ApiServices, Services
 from synfarm_caption_api.backgrounds.asking import Asker
 from synfarm_caption_api.backgrounds.making import make_backgrounds
 from synfarm_caption_api.concept_check import with_synonyms
@@ -21,12 +22,19 @@ router = APIRouter(prefix="/v1", tags=["prompts"])
 
 
 @router.post("/backgrounds", summary="Ask for settings of concepts")
-async def backgrounds(body: BackgroundsRequest, who: CurrentPrincipal, services: Services) -> BackgroundsAnswer:
+async def backgrounds(
+    request: Request, body: BackgroundsRequest, who: CurrentPrincipal, services: Services
+) -> BackgroundsAnswer:
     """Ask the LLM in what settings each concept is plausible; the answer fits `backgrounds` of `POST /v1/jobs`.
 
     Takes as long as the LLM does: seconds on a GPU, minutes on a busy CPU. `max_rounds` bounds it; send what there is
-    as `known` to go on.
+    as `known` to go on. A client that hangs up ends it; a key has only a few such requests at a time.
     """
+    with services.asks.place(who):
+        return await unless_gone(request, _made(body, services))
+
+
+async def _made(body: BackgroundsRequest, services: ApiServices) -> BackgroundsAnswer:
     asker = Asker(body.seed)
 
     async def one(concept: Concept) -> ConceptBackgrounds:

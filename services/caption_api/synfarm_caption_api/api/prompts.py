@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
+from synfarm.auth import Principal
 from synfarm.contracts.problems import ProblemError
 from synfarm.contracts.tries import TriedCaption, TryAnswer, TryRequest
 from synfarm.web import CurrentPrincipal
-from synfarm_caption_api.api.services import Services
+from synfarm_caption_api.api.asks import unless_gone
+from synfarm_caption_api.api.services import ApiServices, Services
 from synfarm_caption_api.captioning import generate_draw, judge
 from synfarm_caption_api.gate import KeptCaptions
 from synfarm_caption_api.prompts.draw import Draw
 from synfarm_caption_api.text_generator import GeneratorAway, PromptRefused
+from synfarm_caption_api.together import together
 
 __all__ = ["router"]
 
@@ -21,11 +24,26 @@ router = APIRouter(prefix="/v1", tags=["prompts"])
 
 
 @router.post("/captions", summary="Try prompts without a job")
-async def try_captions(body: TryRequest, who: CurrentPrincipal, services: Services) -> TryAnswer:
+async def try_captions(request: Request, body: TryRequest, who: CurrentPrincipal, services: Services) -> TryAnswer:
     """Ask the LLM for a few captions, without redraws, and see what the gate says of them.
 
     With ``concepts`` there are ``n`` of each; of a ``concept_set``, ``mix`` or ``variant`` the first ``n`` of a job.
     """
+    return await unless_gone(request, tried(body, who, services))
+
+
+async def tried(body: TryRequest, who: Principal, services: ApiServices) -> TryAnswer:
+    """What the LLM answers to the first captions; holds one of the key's places meanwhile.
+
+    Raises:
+        ProblemError: 422, what a job would be refused for, or the LLM refuses a prompt; 429, the key has no place left;
+            503, the LLM is away.
+    """
+    with services.asks.place(who):
+        return await _tried(body, who, services)
+
+
+async def _tried(body: TryRequest, who: Principal, services: ApiServices) -> TryAnswer:
     # In a thread: the recipe of a large set takes some tenths of a second.
     trial = await asyncio.to_thread(services.submitter.trial, body, who.owner)
     spec, drawer = trial.spec, trial.drawer
@@ -48,7 +66,7 @@ async def try_captions(body: TryRequest, who: CurrentPrincipal, services: Servic
 
     try:
         model = await services.generator.info()
-        items = await asyncio.gather(*(one(drawer.draw(i)) for i in range(spec.captions)))
+        items = await together(one(drawer.draw(i)) for i in range(spec.captions))
     except GeneratorAway as error:
         hint = "Try again later; GET /readyz tells when the LLM is back."
         raise ProblemError(503, "llm_away", str(error), hint=hint) from error

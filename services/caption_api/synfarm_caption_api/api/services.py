@@ -14,6 +14,7 @@ from synfarm.queue.event_hub import EventHub
 from synfarm.queue.flags import FlagBook
 from synfarm.queue.keys import Keys
 from synfarm.storage.protocol import ObjectStore
+from synfarm_caption_api.api.asks import Asks
 from synfarm_caption_api.api.metrics import ApiMetrics
 from synfarm_caption_api.api.reading import JobReader
 from synfarm_caption_api.api.room import Room
@@ -42,6 +43,7 @@ class ApiServices:
     submitter: Submitter
     room: Room
     generator: TextGenerator
+    asks: Asks
     pools: Pools
     vocabulary: Sequence[Concept]
     metrics: ApiMetrics

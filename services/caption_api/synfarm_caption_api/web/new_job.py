@@ -163,7 +163,7 @@ async def _try(
     if tries not in {"1", "2", "3", "4"}:
         raise BadForm(single("tries", "must be 1 to 4"))
     body = TryRequest(concepts=concepts, n=int(tries), seed=wanted.seed, caption=wanted.caption)
-    tried = await prompts.try_captions(body, visitor.principal, services)
+    tried = await prompts.tried(body, visitor.principal, services)
     return {"tried": tried, "tried_left": len(known) - len(concepts)}
 
 
