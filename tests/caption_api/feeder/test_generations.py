@@ -105,6 +105,18 @@ def test_captions_of_the_generation_before_stay_written(farm: Any) -> None:
     assert farm.board.counters(longer.job).written == ended.counts.captions
 
 
+@pytest.mark.parametrize(("why", "captions"), [("retry", 78), ("extend", 100)])
+@pytest.mark.parametrize("stage", list(Stage))
+def test_captions_of_units_that_were_dead_stay_written(farm: Any, stage: Stage, why: str, captions: int) -> None:
+    spec = with_dead_units(farm, 3, 12, stage=stage)
+    kept = [index % 7 != 6 for index in range(captions)]
+    dead = sum(sum(kept[4 * unit : 4 * unit + 4]) for unit in (3, 12))
+    lost = dead if stage is Stage.CAPTION else 0
+    assert farm.board.counters(spec.job).written == sum(kept[:78]) - lost
+    farm.finish(farm.open_generation(spec, 2, why, captions))
+    assert farm.board.counters(spec.job).written == sum(kept) - (0 if why == "retry" else lost)
+
+
 def test_what_the_manifest_tells_is_not_read_again(farm: Any) -> None:
     spec = with_dead_units(farm, 3)
     read: list[str] = []

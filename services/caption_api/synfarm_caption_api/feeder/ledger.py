@@ -232,18 +232,19 @@ class Ledger:
     def _caption_sums(self, unit: int) -> tuple[int, int, dict[str, int]]:
         """Captions written, draws and rejections of a unit; zero if it died before its captions were written.
 
-        Also zero if the generation before counted them: its sums are what this one began with.
+        Draws and rejections that the generation before counted are zero here: its sums are what this one began with.
+        Captions written are summed anew by every generation.
         """
-        if self._before.counted_captions(unit):
-            return 0, 0, {}
         try:
             records = read_jsonl(self._store.get(layout.captions(self.spec.job, unit)))
         except ObjectMissing:
             return 0, 0, {}
+        written = sum(record.text is not None for record in records)
+        if self._before.counted_captions(unit):
+            return written, 0, {}
         rejections: Counter[str] = Counter()
         for record in records:
             rejections.update({reason.value: count for reason, count in record.rejections.items()})
-        written = sum(record.text is not None for record in records)
         return written, sum(record.draws for record in records), dict(rejections)
 
     def _take(self, unit: FinishedUnit, sign: int) -> None:
