@@ -14,6 +14,7 @@ from synfarm.contracts import layout
 from synfarm.contracts.captions import CaptionRecord, write_jsonl
 from synfarm.contracts.ids import caption_id
 from synfarm.contracts.jobs import JobRequest, JobSpec
+from synfarm.contracts.tries import TryRequest
 from synfarm.storage.protocol import StoreUnavailable
 from synfarm_caption_api.web.job_form import BadForm, default_values, read_request
 from synfarm_caption_api.web.job_origin import CHOICES, DRAWN_BY_COLLAGE, MIXES, VARIANTS
@@ -215,14 +216,63 @@ async def test_without_the_store_what_was_typed_is_kept(site: Any, open_page: An
     assert "dog\nred fox</textarea>" in answer.text
 
 
+def prompts_in(text: str) -> list[str]:
+    """What each tried prompt asks for: its last line."""
+    found = re.findall(r'<pre tabindex="0">(.*?)<b>', text, re.DOTALL)
+    return [html.unescape(prompt).rsplit("\n", 1)[-1] for prompt in found]
+
+
+_TRIED: list[dict[str, str]] = [
+    {"what": "concept_set", "concept_set": "dtd"},
+    {"what": "concept_set", "concept_set": "demo", "template_bg": "1", "backgrounds": "a red harbor"},
+    {"what": "mix", "mix": "paper", **GPU},
+    {"what": "mix", "mix": "own", "mix_shares": "food101 0.5\ndtd 0.5", "template_c": "1", **GPU},
+    {"what": "variant", "variant": "IN+Places+LLM", **GPU},
+]
+
+
 @pytest.mark.integration
-async def test_prompts_of_a_set_are_tried(site: Any, open_page: Any) -> None:
+@pytest.mark.parametrize("form", _TRIED)
+async def test_a_set_mix_or_variant_is_tried_as_its_job_begins(site: Any, open_page: Any, form: dict[str, str]) -> None:
     async with open_page() as page:
-        tried = await page.post("/ui/jobs/new", data={**FORM, "what": "concept_set", "action": "try", "tries": "1"})
-        assert "8 of 8 kept" in tried.text
-        assert "The first 8 concepts only" in tried.text
-        other = await page.post("/ui/jobs/new", data={**FORM, "what": "mix", **GPU, "action": "try", "tries": "1"})
-    assert (other.status_code, "the plan shows those of the rest" in other.text) == (422, True)
+        tried = await page.post("/ui/jobs/new", data={**FORM, **form, "action": "try", "tries": "2"})
+    assert (tried.status_code, "16 of 16 kept" in tried.text) == (200, True), tried.text
+    assert "of your concepts only" not in tried.text
+    wanted = read_request({**default_values(), **FORM, **form})
+    body = {name: getattr(wanted, name) for name in ("concept_set", "mix", "variant", "templates", "backgrounds")}
+    asked = TryRequest.model_validate({**{k: v for k, v in body.items() if v is not None}, "n": 16, "seed": 7})
+    drawer = site.services.submitter.trial(asked, "ada").drawer
+    assert prompts_in(tried.text) == [drawer.draw(i).prompt.rsplit("\n", 1)[-1] for i in range(16)]
+    if "backgrounds" in form:
+        assert all(", a red harbor =>" in prompt for prompt in prompts_in(tried.text))
+
+
+@pytest.mark.integration
+async def test_own_backgrounds_stand_in_the_tried_prompts(open_page: Any) -> None:
+    names = ["dog", "cat", "owl", "red fox", "apple", "kettle", "car", "bus", "boat"]
+    lists = "\n".join(f"{name}: yard {place}" for place, name in enumerate(names))
+    form = {**FORM, "concepts": "\n".join(names), "template_bg": "1", "backgrounds": lists, "action": "try"}
+    async with open_page() as page:
+        tried = await page.post("/ui/jobs/new", data=form)
+        assert tried.status_code == 200, tried.text
+        assert sorted(prompts_in(tried.text)) == sorted(f"{name}, yard {i} =>" for i, name in enumerate(names[:8]))
+        assert "The first 8 of your concepts only" in tried.text
+        unknown = await page.post("/ui/jobs/new", data={**form, "backgrounds": f"{lists}\ndig: snow"})
+        assert (unknown.status_code, "Did you mean dog" in unknown.text) == (422, True)
+        # Those of what is left out alone: as if there were none.
+        bare = await page.post("/ui/jobs/new", data={**form, "backgrounds": "boat: a harbor"})
+        assert (bare.status_code, "Write own backgrounds for them" in bare.text) == (422, True)
+
+
+@pytest.mark.integration
+async def test_captions_that_exist_have_no_prompt_to_try(site: Any, open_page: Any) -> None:
+    await upload(site, "mine")
+    async with open_page() as page:
+        answer = await page.post("/ui/jobs/new", data={**FORM, "what": "file", "file": "mine", "action": "try"})
+        joined = {"what": "variant", "variant": "IN+h+Places", **GPU}
+        other = await page.post("/ui/jobs/new", data={**FORM, **joined, "action": "try"})
+    assert (answer.status_code, "these captions exist already" in answer.text) == (422, True)
+    assert (other.status_code, "try another variant" in other.text) == (422, True)
 
 
 @pytest.mark.integration
@@ -244,7 +294,7 @@ async def test_own_sets_are_listed_tried_and_made_into_jobs(site: Any, open_page
         assert '<option value="my-pets">my-pets (2): &lt;b&gt;Pets&lt;/b&gt;</option>' in text
         assert '<option value="plain">plain (1)</option>' in text
         tried = await page.post("/ui/jobs/new", data={**form, "action": "try", "tries": "2"})
-        assert "4 of 4 kept" in tried.text
+        assert "16 of 16 kept" in tried.text
         plan = await page.post("/ui/jobs/new", data={**form, "action": "plan"})
         assert "set my-pets" in plan.text
         form |= {"planned": hidden(plan.text, "planned"), "submission": hidden(plan.text, "submission")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -12,9 +12,8 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 
-from synfarm.concepts import about, load, set_names
+from synfarm.concepts import about, set_names
 from synfarm.concepts.sets import SetInfo
-from synfarm.contracts.concepts import Concept
 from synfarm.contracts.jobs import JobRequest
 from synfarm.contracts.pages import ConceptSetInfo
 from synfarm.contracts.problems import Problem, ProblemError
@@ -38,6 +37,7 @@ __all__ = ["router"]
 _log = get_logger(__name__)
 router = APIRouter()
 _TRIED_CONCEPTS = 8
+"""Of own concepts; of a set, mix or variant as many captions, times what the form says."""
 _OWN_JOBS = 20
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 _STORE_AWAY = Problem(
@@ -155,26 +155,28 @@ def _shipped_sets() -> dict[str, list[SetInfo]]:
 async def _try(
     wanted: JobRequest, values: Mapping[str, str], visitor: Visitor, services: ApiServices
 ) -> dict[str, Any]:
-    known = await run_in_threadpool(_known, wanted, visitor, services)
-    if not known:
-        raise BadForm(single("tries", "prompts are tried with own concepts or a set; the plan shows those of the rest"))
-    concepts = known[:_TRIED_CONCEPTS]
+    """Of own concepts the first few, of a set, mix or variant as many captions as a job begins with."""
+    if wanted.captions_from is not None:
+        raise BadForm(single("tries", "there is no prompt to try: these captions exist already; show the plan"))
     tries = values["tries"].strip()
     if tries not in {"1", "2", "3", "4"}:
         raise BadForm(single("tries", "must be 1 to 4"))
-    body = TryRequest(concepts=concepts, n=int(tries), seed=wanted.seed, caption=wanted.caption)
+    shared = {name: getattr(wanted, name) for name in wanted.model_fields_set & TryRequest.model_fields.keys()}
+    left = wanted.concepts[_TRIED_CONCEPTS:]
+    if wanted.concepts:
+        shared |= {"concepts": wanted.concepts[:_TRIED_CONCEPTS], "n": int(tries)}
+    else:
+        shared["n"] = int(tries) * _TRIED_CONCEPTS
+    if isinstance(wanted.backgrounds, dict) and left:
+        shared["backgrounds"] = _without(wanted.backgrounds, {concept.name.casefold() for concept in left})
+    body = TryRequest.model_validate(shared)
     tried = await prompts.tried(body, visitor.principal, services)
-    return {"tried": tried, "tried_left": len(known) - len(concepts)}
+    return {"tried": tried, "tried_left": len(left)}
 
 
-def _known(wanted: JobRequest, visitor: Visitor, services: ApiServices) -> Sequence[Concept]:
-    """The concepts that are listed or of the set that is named."""
-    if wanted.concept_set is None:
-        return wanted.concepts
-    if wanted.concept_set in set_names():
-        return load(wanted.concept_set)
-    own = ConceptSets(services.store).get(visitor.principal.owner, wanted.concept_set)
-    return own.concepts if own is not None else ()
+def _without(backgrounds: Mapping[Any, Any], left: Set[str]) -> dict[Any, Any] | None:
+    """The backgrounds of what is tried; names that no concept of the list has stay, and are told."""
+    return {name: settings for name, settings in backgrounds.items() if name.casefold() not in left} or None
 
 
 def _plan(wanted: JobRequest, visitor: Visitor, services: ApiServices, *, changed: bool) -> dict[str, Any]:
