@@ -16,6 +16,7 @@ from synfarm.contracts.ids import caption_id
 from synfarm.contracts.jobs import JobRequest, JobSpec
 from synfarm.contracts.tries import TryRequest
 from synfarm.storage.protocol import StoreUnavailable
+from synfarm_caption_api.web import job_origin
 from synfarm_caption_api.web.job_form import BadForm, default_values, read_request
 from synfarm_caption_api.web.job_origin import CHOICES, DRAWN_BY_COLLAGE, MIXES, VARIANTS
 
@@ -316,3 +317,14 @@ def test_a_text_beyond_reason_is_refused_before_it_is_read() -> None:
     with pytest.raises(BadForm) as raised:
         read_request({**default_values(), "concepts": "dog", "backgrounds": "dog: " + ",".join(["x"] * 1001)})
     assert "more than 1,000" in raised.value.problems["backgrounds"].detail
+
+
+def test_a_line_of_backgrounds_is_counted_before_each_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_origin, "_phrase", lambda text, number: pytest.fail("read all the same"))
+    with pytest.raises(BadForm) as raised:
+        read_request({**default_values(), "concepts": "dog", "backgrounds": "ab," * 1000 + "ab"})
+    assert raised.value.problems["backgrounds"].detail == "line 1: more than 1,000 backgrounds; leave some out"
+    monkeypatch.undo()
+    whole = ",".join(f"yard {i}" for i in range(1000))
+    wanted = read_request({**default_values(), "concepts": "dog", "backgrounds": whole})
+    assert len(wanted.backgrounds or ()) == 1000

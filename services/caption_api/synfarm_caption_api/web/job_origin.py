@@ -183,12 +183,13 @@ def _backgrounds(values: Mapping[str, str]) -> dict[str, Any]:
         settings = for_all
         if colon:
             settings = by_concept.setdefault(_phrase(name, number), [])
+        # Counted before they are read: one line may hold millions of commas.
+        if len(settings) + rest.count(",") + 1 > _MOST_SETTINGS:
+            raise _Unreadable("backgrounds", f"line {number}: more than {_MOST_SETTINGS:,} backgrounds; leave some out")
         settings += [_phrase(setting.strip(), number) for setting in rest.split(",")]
         if for_all and by_concept:
             fault = f"line {number}: name a concept on every line (concept: background), or on none, for all concepts"
             raise _Unreadable("backgrounds", fault)
-        if len(settings) > _MOST_SETTINGS:
-            raise _Unreadable("backgrounds", f"line {number}: more than {_MOST_SETTINGS:,} backgrounds; leave some out")
     found = for_all or by_concept
     return {"backgrounds": found} if found else {}
 
