@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from synfarm.auth import Authenticator
+from synfarm.auth import Authenticator, KeyLimits, new_key
 from synfarm.settings import AuthSettings
 from synfarm_caption_api.web.visitor import safe_target
 
@@ -122,6 +122,41 @@ async def test_others_jobs_do_not_exist(site: Any, open_page: Any) -> None:
         assert (await page.get(f"/ui/jobs/{job}/events")).status_code == 404
     async with open_page("root") as page:
         assert f"/ui/jobs/{job}" in (await page.get("/ui/")).text
+
+
+_POSTS: list[tuple[str, dict[str, str]]] = [
+    ("/ui/jobs/new", {"concepts": "dog", "captions": "8", "action": "plan"}),
+    ("/ui/jobs/new", {"concepts": "dog", "captions": "8", "action": "try"}),
+    ("/ui/jobs/{job}/signal/pause", {}),
+    ("/ui/jobs/{job}/extend", {"captions": "16"}),
+]
+
+
+@pytest.mark.parametrize(("address", "form"), _POSTS)
+async def test_what_changes_anything_counts_as_a_request_of_the_key(
+    site: Any, open_page: Any, address: str, form: dict[str, str]
+) -> None:
+    async with site.client() as client:
+        job = (await client.post("/v1/jobs", json={"concepts": ["dog"], "captions": 8})).json()["job"]
+    key, record = new_key("ada")
+    limits = KeyLimits(requests_per_second=0.01, burst=2)
+    site.tokens["ada"] = key
+    site.app.state.authenticate = Authenticator(AuthSettings(), [record.model_copy(update={"limits": limits})])
+    async with open_page() as page:
+        for _ in range(5):
+            assert (await page.get("/ui/")).status_code == 200, "looking is free"
+        assert (await page.post(address.format(job=job), data=form)).status_code != 429
+        async with site.client() as client:
+            assert (await client.get("/v1/jobs")).status_code == 200, "the same bucket as the API's"
+        refused = await page.post(address.format(job=job), data=form)
+        assert (await page.post("/ui/sign-out")).status_code == 303
+    assert (refused.status_code, refused.headers["content-type"]) == (429, "text/html; charset=utf-8")
+    wait = int(refused.headers["retry-after"])
+    assert 60 < wait <= 100
+    assert f"The next request is taken in {wait} s" in refused.text
+    assert "This key may send 0.01 requests a second" in refused.text
+    assert "press the button again" in refused.text
+    assert "/v1/" not in refused.text
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -27,6 +28,7 @@ from synfarm_caption_api.web import (
     sign_in,
     workers,
 )
+from synfarm_caption_api.web.cures import for_reader
 from synfarm_caption_api.web.curves import CurveBook
 from synfarm_caption_api.web.parts import WebParts
 from synfarm_caption_api.web.rendering import Pages
@@ -118,7 +120,7 @@ def _make_web(state: State) -> FastAPI:
 def _handle_errors(web: FastAPI) -> None:
     @web.exception_handler(ProblemError)
     def _problem(request: Request, error: ProblemError) -> Response:
-        return _answer(request, error.problem)
+        return _answer(request, error.problem, error.retry_after)
 
     @web.exception_handler(RequestValidationError)
     def _invalid(request: Request, error: RequestValidationError) -> Response:
@@ -160,13 +162,18 @@ def _handle_errors(web: FastAPI) -> None:
         return _answer(request, problem)
 
 
-def _answer(request: Request, problem: Problem) -> Response:
+def _answer(request: Request, problem: Problem, retry_after: float | None = None) -> Response:
     """The problem as a page for people, as JSON for the page's own scripts."""
+    wait = None if retry_after is None else max(1, math.ceil(retry_after))
+    headers = {} if wait is None else {"Retry-After": str(wait)}
     if "text/html" not in request.headers.get("accept", ""):
-        return Response(problem.to_bytes(), problem.status, media_type=PROBLEM_MEDIA_TYPE)
+        return Response(problem.to_bytes(), problem.status, headers, PROBLEM_MEDIA_TYPE)
     pages: Pages = request.app.state.web.pages
     if problem.status != 401:
-        return pages.page(request, "problem.html", visitor_of(request), status=problem.status, problem=problem)
+        told = {"problem": for_reader(problem), "wait": wait}
+        page = pages.page(request, "problem.html", visitor_of(request), status=problem.status, **told)
+        page.headers.update(headers)
+        return page
     target = "/ui/"
     if request.method == "GET":
         target = request.url.path + (f"?{request.url.query}" if request.url.query else "")

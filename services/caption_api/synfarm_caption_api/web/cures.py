@@ -22,6 +22,7 @@ _CURES: Mapping[str, str] = {
     "nothing_to_retry": "Extend the job to plan more captions.",
     "job_not_found": "The first page lists your jobs.",
     "llm_away": "Try again later.",
+    "too_many_requests": "Wait, go back in the browser, and press the button again: what you typed is there.",
 }
 """By code."""
 

@@ -15,6 +15,7 @@ from fastapi import Depends, Request, Response
 
 from synfarm.auth import Authenticator, Principal
 from synfarm.contracts.problems import ProblemError
+from synfarm.web import Admit
 
 __all__ = [
     "CurrentVisitor",
@@ -51,8 +52,18 @@ def _visitor(request: Request) -> Visitor:
     return Visitor(_authenticator(request)(authorization), authorization)
 
 
-CurrentVisitor = Annotated[Visitor, Depends(_visitor)]
-"""Route parameter; without a valid key the request ends in 401, which the page answers with its sign-in form."""
+async def _admitted(request: Request) -> Visitor:
+    visitor = _visitor(request)
+    admit: Admit | None = request.app.state.admit
+    # What changes something, or asks the language model. One look at a page is a dozen requests for pictures and news.
+    if admit is not None and request.method not in _SAFE:
+        await admit(visitor.principal)
+    return visitor
+
+
+CurrentVisitor = Annotated[Visitor, Depends(_admitted)]
+"""Route parameter; without a valid key the request ends in 401, which the page answers with its sign-in form, and a
+post beyond the key's requests a second in 429."""
 
 
 def visitor_of(request: Request) -> Visitor | None:
