@@ -18,6 +18,7 @@ from synfarm.contracts.manifests import Counts, Ended, manifest_hash
 from synfarm.contracts.pages import CaptionPage, FailurePage, ShardPage
 from synfarm.contracts.renders import Stage
 from synfarm.contracts.views import JobView
+from synfarm.sdk import client as sdk_client
 
 pytestmark = pytest.mark.integration
 DONE, NOBODYS = "01k" + "0" * 22 + "1", "01k" + "0" * 22 + "9"
@@ -130,6 +131,17 @@ def test_a_job_is_deleted_only_after_a_yes(farm: Any, make: Callable[..., str]) 
     other = make()
     view = JobView.from_bytes(farm.run("jobs", "delete", other, "--yes", "--json").stdout)
     assert (view.job, view.reason) == (other, "being deleted")
+
+
+def test_a_job_that_a_lost_try_has_deleted_is_told_as_deleted(
+    farm: Any, make: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sdk_client.Jobs, "delete", lambda jobs, job: None)
+    job = make()
+    done = farm.run("jobs", "delete", job, "--yes")
+    assert (done.exit_code, done.stdout) == (0, f"job {job}: deleted\n")
+    view = JobView.from_bytes(farm.run("jobs", "delete", job, "--yes", "--json").stdout)
+    assert (view.job, view.reason) == (job, "deleted")
 
 
 def test_captions_as_they_were_written(farm: Any, make: Callable[..., str]) -> None:

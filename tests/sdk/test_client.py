@@ -177,6 +177,57 @@ def test_a_run_is_not_started_twice(call: Method) -> None:
     assert server.asked[0].headers["Idempotency-Key"] == "mine"
 
 
+_LOST: list[int | Exception] = [httpx.ReadTimeout("lost"), httpx.RemoteProtocolError("cut"), 504]
+_NOT_SENT: list[int | Exception] = [httpx.ConnectError("refused"), 503, 429]
+
+
+def failed(how: int | Exception) -> httpx.Response | Exception:
+    return httpx.Response(how) if isinstance(how, int) else how
+
+
+@pytest.mark.parametrize("first", _LOST)
+def test_what_a_lost_try_has_deleted_is_deleted(call: Method, first: int | Exception) -> None:
+    gone = Server(failed(first), problem(404, "job_not_found"))
+    assert call(gone, lambda c: c.jobs.delete(JOB)) is None
+    gone = Server(failed(first), problem(404, "concept_set_not_found"))
+    assert call(gone, lambda c: c.delete_concept_set("mine")) is None
+    there = Server(failed(first), httpx.Response(202, content=view().to_bytes()))
+    assert call(there, lambda c: c.jobs.delete(JOB)) == view()
+
+
+@pytest.mark.parametrize("first", _NOT_SENT)
+def test_what_no_try_can_have_deleted_is_not_found(call: Method, first: int | Exception) -> None:
+    with pytest.raises(NotFound):
+        call(Server(failed(first), problem(404, "job_not_found")), lambda c: c.jobs.delete(JOB))
+    with pytest.raises(NotFound):
+        call(Server(failed(first), problem(404, "concept_set_not_found")), lambda c: c.delete_concept_set("mine"))
+
+
+def test_a_404_that_is_not_the_jobs_own_stays_one(call: Method) -> None:
+    lost = httpx.ReadTimeout("lost")
+    with pytest.raises(NotFound):
+        call(Server(problem(404, "job_not_found")), lambda c: c.jobs.delete(JOB))
+    with pytest.raises(NotFound):
+        call(Server(lost, httpx.Response(404, text="<html>nginx</html>")), lambda c: c.jobs.delete(JOB))
+    with pytest.raises(NotFound):
+        call(Server(lost, problem(404, "job_not_found")), lambda c: c.jobs.get(JOB))
+
+
+def test_an_extension_whose_answer_was_lost_is_seen_in_the_job(call: Method) -> None:
+    lost, refused = httpx.ReadTimeout("lost"), problem(422, "captions_not_more")
+    ended = view("completed").to_bytes()  # of 8 captions
+    server = Server(lost, refused, httpx.Response(200, content=ended))
+    assert call(server, lambda c: c.jobs.extend(JOB, 8)) == view("completed")
+    assert [asked.method for asked in server.asked] == ["POST", "POST", "GET"]
+    assert server.asked[2].url.path == f"/v1/jobs/{JOB}"
+    with pytest.raises(Refused):
+        call(Server(lost, refused, httpx.Response(200, content=ended)), lambda c: c.jobs.extend(JOB, 9))
+    with pytest.raises(Refused):
+        call(Server(refused), lambda c: c.jobs.extend(JOB, 8))
+    with pytest.raises(Refused):
+        call(Server(lost, problem(409, "job_cancelled")), lambda c: c.jobs.extend(JOB, 8))
+
+
 def test_gives_up_after_its_tries(call: Method) -> None:
     server = Server(*[httpx.ConnectError("refused")] * 3)
     with pytest.raises(ApiUnreachable, match="GET http://farm"):

@@ -91,7 +91,7 @@ def delete(
         found = client.jobs.get(job_id(client, job))
         if not yes:
             _ask(found)
-        view = client.jobs.delete(found.job)
+        view = client.jobs.delete(found.job) or found.model_copy(update={"reason": "deleted"})
     if as_json:
         write_json(view)
     else:

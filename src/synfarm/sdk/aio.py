@@ -91,8 +91,10 @@ class Jobs:
         """
         return await self._connection.send(calls.extend_job(job, captions))
 
-    async def delete(self, job: str) -> JobView:
+    async def delete(self, job: str) -> JobView | None:
         """Delete a job and all that it made, for good; it is shown until its objects are gone.
+
+        None: they are gone, and it took a second try to learn so.
 
         Raises:
             Refused: a run reads it.

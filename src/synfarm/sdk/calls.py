@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Generic, TypeVar
 from urllib.parse import quote
 
 from pydantic import JsonValue, TypeAdapter
@@ -34,9 +31,9 @@ from synfarm.contracts.runs import RunRequest, RunSpec
 from synfarm.contracts.tries import TryAnswer, TryRequest
 from synfarm.contracts.views import JobPage, JobPlan, JobView, RunPage, RunView, SampleGroup, SamplePage
 from synfarm.contracts.workers import WorkerList
+from synfarm.sdk.call import Call, Done
 
 __all__ = [
-    "Call",
     "artifact_of_run",
     "artifacts_of_run",
     "cancel_job",
@@ -77,28 +74,6 @@ __all__ = [
     "try_captions",
     "workers",
 ]
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Call(Generic[T]):
-    """One request. Sent twice it leaves the same behind as once, so a lost answer may be asked for again.
-
-    A ``costly`` one leaves nothing behind, but each sending makes the language model write anew: it is not sent again
-    while the first may still be at work.
-    """
-
-    method: str
-    path: str
-    read: Callable[[bytes], T]
-    params: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    timeout: float = 0.0
-    """Seconds that it may take at least, where the client's own are fewer."""
-    costly: bool = False
-
 
 _NAMES = TypeAdapter(list[str])
 _LISTS_TIMEOUT = 900.0
@@ -159,11 +134,17 @@ def retry_job(job: str) -> Call[JobView]:
 
 def extend_job(job: str, captions: int) -> Call[JobView]:
     body = _body(ExtendRequest(captions=captions))
-    return Call("POST", f"/v1/jobs/{check_ulid(job)}/extend", JobView.from_bytes, body=body)
+    # While the extension is at work the server itself takes a repeat for what it is; afterwards the job shows it.
+    done = Done("captions_not_more", get_job(job), lambda view: view.planned_captions >= captions)
+    return Call("POST", f"/v1/jobs/{check_ulid(job)}/extend", JobView.from_bytes, body=body, done=done)
 
 
-def delete_job(job: str) -> Call[JobView]:
-    return Call("DELETE", f"/v1/jobs/{check_ulid(job)}", JobView.from_bytes)
+def _view_if_there(data: bytes) -> JobView | None:
+    return JobView.from_bytes(data) if data else None
+
+
+def delete_job(job: str) -> Call[JobView | None]:
+    return Call("DELETE", f"/v1/jobs/{check_ulid(job)}", _view_if_there, done=Done("job_not_found"))
 
 
 def captions_of_job(job: str, cursor: int | None, limit: int | None) -> Call[CaptionPage]:
@@ -229,7 +210,7 @@ def put_concept_set(name: str, request: ConceptSetRequest) -> Call[ConceptSetInf
 
 
 def delete_concept_set(name: str) -> Call[None]:
-    return Call("DELETE", _set_path(name), _nothing)
+    return Call("DELETE", _set_path(name), _nothing, done=Done("concept_set_not_found"))
 
 
 def _nothing(_: bytes) -> None:

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from synfarm.contracts.caption_files import CaptionFile, CaptionFileList, CaptionFileRequest, CaptionPart
 from synfarm.contracts.origins import FileName
-from synfarm.sdk.calls import Call
+from synfarm.sdk.call import Call
 
 __all__ = ["commit_file", "get_file", "list_files", "put_part"]
 

@@ -10,11 +10,11 @@ import httpx
 from httpx_sse import connect_sse
 
 from synfarm.contracts.events import Event
-from synfarm.sdk.calls import Call
+from synfarm.sdk.call import Call, Done
 from synfarm.sdk.config import ClientConfig
-from synfarm.sdk.errors import ApiUnreachable, raise_for_problem
+from synfarm.sdk.errors import ApiError, ApiUnreachable, raise_for_problem
 from synfarm.sdk.following import Follower
-from synfarm.sdk.retries import is_repeated, may_repeat, seconds_asked
+from synfarm.sdk.retries import is_repeated, may_have_worked, may_repeat, seconds_asked
 
 __all__ = ["Connection"]
 
@@ -32,7 +32,7 @@ class Connection:
 
     def send(self, call: Call[T]) -> T:
         headers = {**({"Content-Type": "application/json"} if call.body is not None else {}), **call.headers}
-        timeout = max(self._config.timeout, call.timeout)
+        timeout, lost = max(self._config.timeout, call.timeout), False
         for attempt in range(self._config.tries):
             last = attempt + 1 == self._config.tries
             try:
@@ -42,14 +42,30 @@ class Connection:
             except httpx.TransportError as error:
                 if last or not is_repeated(error, costly=call.costly):
                     raise ApiUnreachable(f"{call.method} {self.http.base_url}{call.path}: {error!r}") from error
+                lost = lost or may_have_worked(error)
                 time.sleep(self._config.delay(attempt))
                 continue
             if not last and may_repeat(response.status_code, costly=call.costly):
+                lost = lost or may_have_worked(response)
                 time.sleep(seconds_asked(response) or self._config.delay(attempt))
                 continue
-            raise_for_problem(response)
+            try:
+                raise_for_problem(response)
+            except ApiError as error:
+                if not lost or call.done is None or error.code != call.done.code:
+                    raise
+                return self._done(call, call.done, error)
             return call.read(response.content)
         raise AssertionError("tries is at least 1")
+
+    def _done(self, call: Call[T], done: Done[T], refused: ApiError) -> T:
+        """The answer to a call that an earlier try may have done; ``refused`` if it has not."""
+        if done.look is None:
+            return call.read(b"")
+        seen = self.send(done.look)
+        if not done.holds(seen):
+            raise refused
+        return seen
 
     def follow(self, path: str, last_id: str | None) -> Iterator[Event]:
         follower, failures = Follower(last_id), 0
