@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from synfarm.concepts import Lexicon
 from synfarm.contracts.jobs import Concept, JobRequest
@@ -26,7 +26,18 @@ class _Fault:
 
     field: str
     word: str
-    told: str
+    of: str | None = None
+    """The concept for which it is a synonym; None: it is the name."""
+
+    def told(self, lexicon: Lexicon) -> str:
+        """The word with what may have been meant by it."""
+        if self.of is None:
+            close = lexicon.near(self.word)
+            return f"{self.word!r} (did you mean {' or '.join(close)}?)" if close else repr(self.word)
+        # Near names would be those of other concepts.
+        other = lexicon.find(self.word)
+        means = f" (it draws {other.name} for that word)" if other is not None else ""
+        return f"{self.word!r} as {self.of!r}{means}"
 
 
 def resolve_concepts(request: JobRequest, vocabulary: Sequence[Concept]) -> tuple[Concept, ...]:
@@ -59,24 +70,24 @@ def check_recipe(recipe: Recipe, lexicon: Lexicon, *, field: str) -> None:
     """
     strange = [fault for source in recipe.sources for each in source.concepts for fault in _strange(each, lexicon)]
     if strange:
-        raise _unknown([_Fault(field, word, told) for _, word, told in strange], lexicon)
+        raise _unknown([_Fault(field, fault.word, fault.of) for fault in strange], lexicon)
 
 
 def _faults(place: int, concept: Concept, lexicon: Lexicon) -> Iterator[_Fault]:
-    for where, word, told in _strange(concept, lexicon):
-        yield _Fault(f"concepts.{place}.{where}", word, told)
+    for fault in _strange(concept, lexicon):
+        yield replace(fault, field=f"concepts.{place}.{fault.field}")
 
 
-def _strange(concept: Concept, lexicon: Lexicon) -> Iterator[tuple[str, str, str]]:
-    """(Field of the concept, word, how it is told) of each word of a concept that cannot be drawn."""
+def _strange(concept: Concept, lexicon: Lexicon) -> Iterator[_Fault]:
+    """Each word of a concept that cannot be drawn; fields are those of the concept."""
     known = lexicon.find(concept.name)
     if known is None:
-        yield "name", concept.name, repr(concept.name)
+        yield _Fault("name", concept.name)
         return
     for j, synonym in enumerate(concept.synonyms):
         # A caption that names the concept by this word alone would pass the gate and could not be drawn.
         if lexicon.find(synonym) != known:
-            yield f"synonyms.{j}", synonym, f"{synonym!r} as {concept.name!r}"
+            yield _Fault(f"synonyms.{j}", synonym, concept.name)
 
 
 def _resolve(concept: Concept, lexicon: Lexicon) -> Concept:
@@ -87,12 +98,8 @@ def _resolve(concept: Concept, lexicon: Lexicon) -> Concept:
 
 
 def _unknown(faults: Sequence[_Fault], lexicon: Lexicon) -> ProblemError:
-    told = [f"{fault.told}{_near(fault.word, lexicon)}" for fault in faults[:_TOLD]]
+    told = [fault.told(lexicon) for fault in faults[:_TOLD]]
     more = f" and {len(faults) - _TOLD} more" if len(faults) > _TOLD else ""
-    detail = f"The collage renderer cannot draw {', '.join(told)}{more}."
+    cure = " Leave such synonyms out." if any(fault.of is not None for fault in faults[:_TOLD]) else ""
+    detail = f"The collage renderer cannot draw {', '.join(told)}{more}.{cure}"
     return ProblemError(422, "unknown_concept", detail, field=faults[0].field, hint=_DIFFUSERS)
-
-
-def _near(word: str, lexicon: Lexicon) -> str:
-    close = lexicon.near(word)
-    return f" (did you mean {' or '.join(close)}?)" if close else ""
