@@ -85,7 +85,8 @@ def _own(faults: Sequence[Fault]) -> list[Fault]:
 
 
 def _place(fault: Fault) -> str:
-    parts = [str(part) for part in fault["loc"]]
+    # The validator of a whole object tells itself which of its fields is at fault.
+    parts = [str(part) for part in (*fault["loc"], *fault.get("ctx", {}).get("at", ()))]
     return ".".join(parts[1:]) or parts[0]
 
 

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from synfarm.contracts.base import Contract
+from synfarm.contracts.base import Contract, fault_at
 from synfarm.contracts.concepts import Phrase
 from synfarm.contracts.origins import Mix, PoolFile, SetName, Template, Variant
 
-__all__ = ["Asking", "Backgrounds", "is_none"]
+__all__ = ["Asking", "Backgrounds", "check_spellings", "is_none"]
 
 Settings = Annotated[tuple[Phrase, ...], Field(min_length=1, max_length=1000)]
 Backgrounds = Settings | Annotated[dict[Phrase, Settings], Field(min_length=1, max_length=50_000)]
@@ -22,6 +22,20 @@ _TOLERANCE = 1e-6
 def is_none(value: object) -> bool:
     """Fields that are left out of the JSON when they say nothing: readers of an older version then still read it."""
     return value is None
+
+
+def check_spellings(backgrounds: Backgrounds | None) -> None:
+    """Each concept has one list: names that differ in case alone are one concept.
+
+    Raises:
+        PydanticCustomError: two are; for a validator of the object whose field ``backgrounds`` it is.
+    """
+    seen: dict[str, str] = {}
+    for name in backgrounds if isinstance(backgrounds, dict) else ():
+        other = seen.setdefault(name.casefold(), name)
+        if other != name:
+            told = f"backgrounds name {other!r} and {name!r}, which are one concept; put their settings into one list"
+            raise fault_at(told, "backgrounds", name)
 
 
 class Asking(Contract):
@@ -48,6 +62,7 @@ class Asking(Contract):
         if len(named) != 1:
             found = f"the body has {' and '.join(named)}" if named else "the body has none of them"
             raise ValueError(f"say what to caption by exactly one of {', '.join(choices)}; {found}")
+        check_spellings(self.backgrounds)
         self._check_templates(named[0])
         if isinstance(self.mix, dict):
             _sum_to_one("mix", self.mix)

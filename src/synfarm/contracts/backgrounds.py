@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from synfarm.contracts.base import Contract
+from synfarm.contracts.base import Contract, fault_at
 from synfarm.contracts.concepts import ConceptKind, Concepts, Phrase
 
 __all__ = [
@@ -71,15 +71,16 @@ class BackgroundsRequest(Contract):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        for concept in self.concepts:
+        for i, concept in enumerate(self.concepts):
             if concept.kind is not ConceptKind.OBJECT:
-                raise ValueError(
-                    f"{concept.name!r} is a {concept.kind.value}: only objects have backgrounds; leave it out"
-                )
+                told = f"{concept.name!r} is a {concept.kind.value}: only objects have backgrounds; leave it out"
+                raise fault_at(told, "concepts", i, "kind")
         names = {concept.name.casefold() for concept in self.concepts}
         strange = [name for name in self.known if name.casefold() not in names]
         if strange:
-            raise ValueError(f"known names {strange[0]!r}, which is none of the concepts; leave it out")
+            raise fault_at(
+                f"known names {strange[0]!r}, which is none of the concepts; leave it out", "known", strange[0]
+            )
         return self
 
     def known_of(self, concept: str) -> tuple[Phrase, ...]:

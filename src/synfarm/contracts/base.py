@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic_core import PydanticCustomError
 
-__all__ = ["Contract", "Moment", "utc_now"]
+__all__ = ["Contract", "Moment", "fault_at", "utc_now"]
 
 
 def _in_utc(value: datetime) -> datetime:
@@ -23,6 +24,15 @@ Moment = Annotated[datetime, AfterValidator(_in_utc)]
 def utc_now() -> datetime:
     """The present time in UTC."""
     return datetime.now(UTC)
+
+
+def fault_at(told: str, *place: str | int) -> PydanticCustomError:
+    """For a validator that sees more than one field: the fault, with the place of the field that must change.
+
+    Args:
+        place: below the object that is validated, as in ``loc`` of pydantic's errors.
+    """
+    return PydanticCustomError("value_error", "{told}", {"told": told, "at": place})
 
 
 class Contract(BaseModel):

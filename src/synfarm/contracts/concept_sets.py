@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
-from synfarm.contracts.asking import Backgrounds, is_none
+from synfarm.contracts.asking import Backgrounds, check_spellings, is_none
 from synfarm.contracts.base import Contract, Moment
 from synfarm.contracts.concepts import ConceptKind, Concepts
 from synfarm.contracts.ids import Name, Sha256
@@ -28,6 +28,11 @@ class ConceptSetRequest(Contract):
     backgrounds: Backgrounds | None = Field(default=None, exclude_if=is_none)
     """Settings for ``c,bg``, as a job takes them: a list for all concepts, or a list by concept."""
     title: SetTitle = ""
+
+    @model_validator(mode="after")
+    def _one_list_a_concept(self) -> Self:
+        check_spellings(self.backgrounds)
+        return self
 
 
 class ConceptSetHead(Contract):

@@ -90,23 +90,28 @@ async def test_it_needs_a_key(ask: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "told", "field"),
     [
-        ({"concepts": []}, "concepts must not be empty"),
-        ({"concepts": [f"thing {i}" for i in range(17)]}, "concepts must have at most 16"),
-        ({"concepts": ["dog", "Dog"]}, "occurs twice"),
-        ({"concepts": [{"name": "harbor", "kind": "place"}]}, "'harbor' is a place: only objects have backgrounds"),
-        ({"n": 201}, "n must be at most 200, not 201"),
-        ({"n": 0}, "n must be at least 1"),
-        ({"max_rounds": 17}, "max_rounds must be at most 16"),
-        ({"temperature": 0}, "temperature must be more than 0"),
-        ({"known": {"cat": ["park"]}}, "known names 'cat', which is none of the concepts"),
-        ({"rounds": 3}, "rounds is not a field"),
+        ({"concepts": []}, "concepts must not be empty", "concepts"),
+        ({"concepts": [f"thing {i}" for i in range(17)]}, "concepts must have at most 16", "concepts"),
+        ({"concepts": ["dog", "Dog"]}, "occurs twice", "concepts"),
+        (
+            {"concepts": [{"name": "harbor", "kind": "place"}]},
+            "'harbor' is a place: only objects have backgrounds",
+            "concepts.0.kind",
+        ),
+        ({"n": 201}, "n must be at most 200, not 201", "n"),
+        ({"n": 0}, "n must be at least 1", "n"),
+        ({"max_rounds": 17}, "max_rounds must be at most 16", "max_rounds"),
+        ({"temperature": 0}, "temperature must be more than 0", "temperature"),
+        ({"known": {"cat": ["park"]}}, "known names 'cat', which is none of the concepts", "known.cat"),
+        ({"rounds": 3}, "rounds is not a field", "rounds"),
     ],
 )
-async def test_what_cannot_be_asked_is_told(ask: Any, change: dict[str, Any], told: str) -> None:
+async def test_what_cannot_be_asked_is_told(ask: Any, change: dict[str, Any], told: str, field: str) -> None:
     response, generator = await ask({"concepts": ["dog"], **change})
     problem = response.json()
     assert response.status_code == 422
     assert told in problem["detail"]
+    assert problem["field"] == field
     assert generator.calls == 0

@@ -24,6 +24,12 @@ BODIES: list[tuple[str, Any, str, str]] = [
     ("too many concepts", {"concepts": [f"thing {n}" for n in range(50_001)]}, "concepts", "50000"),
     ("unknown kind", {"concepts": [{"name": "dog", "kind": "animal"}]}, "concepts.0.kind", "texture"),
     ("backgrounds of no concept", {**GOOD, "backgrounds": {"dgo": ["a yard"]}}, "backgrounds.dgo", "dog"),
+    (
+        "a concept's settings twice",
+        {**GOOD, "backgrounds": {"Cat": ["a yard"], "cat": ["a sofa"]}},
+        "backgrounds.cat",
+        "one list",
+    ),
     ("empty backgrounds", {**GOOD, "backgrounds": {"dog": []}}, "backgrounds", ""),
     ("a title of two lines", {**GOOD, "title": "a\nb"}, "title", ""),
     ("a title without end", {**GOOD, "title": "a" * 121}, "title", "120"),

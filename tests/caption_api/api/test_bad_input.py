@@ -36,6 +36,12 @@ BODIES = [
     ("negative ratio", body(concepts=..., mix={"collage": 1.5, "pets": -0.5}), None, ""),
     ("unknown mix", body(concepts=..., mix="newspaper"), None, "paper"),
     ("unknown variant", body(concepts=..., variant="IN"), "variant", "ours"),
+    (
+        "a concept's settings twice",
+        body(backgrounds={"Dog": ["a hill"], "dog": ["a den"]}),
+        "backgrounds.dog",
+        "one list",
+    ),
     # how many
     ("no count", body(captions=...), "captions", "missing"),
     ("zero captions", body(captions=0), "captions", "at least 1"),

@@ -85,6 +85,12 @@ async def test_own_examples_and_layout_are_shown(site: Any) -> None:
         ({"variant": "IN+h+Places"}, "nothing_to_try", "variant", "another variant"),
         ({"concepts": ["dog"], "templates": {"c,bg": 1}}, "backgrounds_missing", "templates", "have none: dog"),
         ({"concepts": ["dog"], "backgrounds": {"cat": ["a yard"]}}, "unknown_concept", "backgrounds.cat", "'cat'"),
+        (
+            {"concepts": ["dog"], "backgrounds": {"Dog": ["a yard"], "dog": ["a hill"]}},
+            "invalid_request",
+            "backgrounds.dog",
+            "'Dog' and 'dog', which are one concept; put their settings into one list",
+        ),
         ({"concepts": ["dog"], "examples": {"text": "a,b\n"}}, "bad_pool_file", "examples.text", "line 1"),
     ],
 )
