@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 from synfarm.queue.unit import EnvironmentFault, UnitFault
 from synfarm_caption_api.prompts.template import SEPARATOR
 
-__all__ = ["FakeGenerator", "Generation", "GeneratorAway", "ModelInfo", "PromptRefused", "TextGenerator"]
+__all__ = ["FakeGenerator", "Generation", "GeneratorAway", "ModelInfo", "PromptFails", "PromptRefused", "TextGenerator"]
 
 FinishReason = Literal["length", "eos_token", "stop_sequence"]
 
@@ -24,6 +24,10 @@ class PromptRefused(UnitFault):
 
     The message has the server's words.
     """
+
+
+class PromptFails(PromptRefused):
+    """The LLM's server fails at this very request each time (5xx), while it answers others: not for its length."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from synfarm.contracts.asking import Asking
 from synfarm.contracts.base import Contract
@@ -15,6 +15,8 @@ from synfarm.contracts.origins import Template, Variant
 __all__ = ["TriedCaption", "TryAnswer", "TryRequest"]
 
 _MOST = 64
+_MOST_BACKGROUNDS = 16_000
+"""As many as 16 concepts can have; to validate them takes some tenths of a second."""
 _WHAT = ("concepts", "concept_set", "mix", "variant")
 
 
@@ -30,6 +32,19 @@ class TryRequest(Asking):
     seed: int = Field(default=0, ge=0, lt=1 << 63)
     caption: CaptionSettings = CaptionSettings()
 
+    @field_validator("backgrounds", mode="before")
+    @classmethod
+    def _few_backgrounds(cls, value: object) -> object:
+        """Before each of them is looked at, which for a body as large as may be sent takes seconds."""
+        lists = value.values() if isinstance(value, dict) else (value,)
+        count = sum(len(each) for each in lists if isinstance(each, list | tuple))
+        if count > _MOST_BACKGROUNDS:
+            raise ValueError(
+                f"a try takes at most {_MOST_BACKGROUNDS}, not {count}; leave out those of other concepts, or store"
+                " them with PUT /v1/concept-sets/{name} and try that set"
+            )
+        return value
+
     @model_validator(mode="after")
     def _small(self) -> Self:
         if self.variant is Variant.CC12M:
@@ -44,6 +59,11 @@ class TryRequest(Asking):
     def captions(self) -> int:
         """How many are asked for in all."""
         return self.n * max(1, len(self.concepts))
+
+    def field_of(self, concept: str) -> str:
+        """Dotted name of the field from which a concept came."""
+        places = (f"concepts.{i}.name" for i, each in enumerate(self.concepts) if each.name == concept)
+        return next(places, next(name for name in _WHAT if getattr(self, name)))
 
     def as_job(self) -> JobRequest:
         """The job whose first captions these are; each of ``concepts`` occurs ``n`` times."""

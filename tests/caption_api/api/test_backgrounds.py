@@ -10,7 +10,7 @@ import pytest
 
 from synfarm.contracts.backgrounds import BackgroundsAnswer, BackgroundsEnd, SettingRefusal
 from synfarm.contracts.jobs import JobRequest
-from synfarm_caption_api.text_generator import FakeGenerator, GeneratorAway, PromptRefused
+from synfarm_caption_api.text_generator import FakeGenerator, GeneratorAway, PromptFails, PromptRefused
 
 pytestmark = pytest.mark.integration
 PLACES = ("park", "porch", "beach", "kitchen", "garden", "hill", "barn", "forest")
@@ -79,8 +79,21 @@ async def test_an_llm_that_is_away(ask: Any) -> None:
 
 
 async def test_a_prompt_that_the_llm_refuses(ask: Any) -> None:
-    response, _ = await ask({"concepts": ["dog"]}, lambda line, seed: PromptRefused("too many tokens"))
-    assert (response.status_code, response.json()["code"]) == (422, "prompt_refused")
+    def answer(line: str, seed: int) -> str | Exception:
+        return PromptRefused("too many tokens") if "owl" in line else listed(line, seed)
+
+    response, _ = await ask({"concepts": ["dog", "owl"]}, answer)
+    problem = response.json()
+    assert (response.status_code, problem["code"], problem["field"]) == (422, "prompt_refused", "concepts.1.name")
+    assert "Shorten the concept's name" in problem["hint"]
+
+
+async def test_a_prompt_at_which_the_llm_fails_is_not_too_long(ask: Any) -> None:
+    response, _ = await ask({"concepts": ["dog"]}, lambda line, seed: PromptFails("the LLM fails: HTTP 500"))
+    problem = response.json()
+    assert (response.status_code, problem["code"], problem["field"]) == (422, "prompt_refused", "concepts.0.name")
+    assert "another seed" in problem["hint"]
+    assert "Shorten" not in problem["hint"]
 
 
 async def test_it_needs_a_key(ask: Any) -> None:

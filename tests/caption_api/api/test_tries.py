@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from synfarm.contracts.jobs import JobRequest
 from synfarm.contracts.tries import TryAnswer, TryRequest
 from synfarm_caption_api.prompts.draw import Drawer
+from synfarm_caption_api.text_generator import FakeGenerator, PromptFails, PromptRefused
 
 pytestmark = pytest.mark.integration
 POOL = "pool,concept,second,caption\n" + "".join(
@@ -108,3 +110,36 @@ def test_a_request_without_a_set_looks_as_before() -> None:
     body = b'{"concepts":[{"name":"dog"}],"n":2}'
     assert TryRequest.from_bytes(body).model_dump_json(exclude_unset=True).encode() == body
     assert "mix" not in TryRequest.from_bytes(body).model_dump()
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [({"concepts": ["dog", "owl"]}, "concepts.1.name"), ({"concept_set": "demo", "n": 64}, "concept_set")],
+)
+@pytest.mark.parametrize(("kind", "cure"), [(PromptRefused, "Shorten"), (PromptFails, "another seed")])
+async def test_a_prompt_that_fails_names_what_it_was_made_of_and_the_cure(
+    site: Any, body: dict[str, Any], field: str, kind: type[Exception], cure: str
+) -> None:
+    generator = FakeGenerator(lambda concept, seed: "a dog" if concept == "dog" else kind("HTTP 500"))
+    site.app.state.services = replace(site.services, generator=generator)
+    async with site.client() as client:
+        answer = await client.post("/v1/captions", json=body)
+    told = answer.json()
+    assert (answer.status_code, told["code"], told["field"]) == (422, "prompt_refused", field)
+    assert cure in told["hint"]
+
+
+@pytest.mark.parametrize("by_concept", [True, False])
+async def test_more_backgrounds_than_a_try_can_use_are_refused_unread(site: Any, by_concept: bool) -> None:
+    most = [f"yard {n}" for n in range(1000)]
+    bad = "two  spaces, which are not looked at"
+    large = {f"thing {n}": [*most[:-1], bad] for n in range(17)} if by_concept else [bad] * 16_001
+    async with site.client() as client:
+        answer = await client.post("/v1/captions", json={"concepts": ["dog"], "backgrounds": large})
+    told = answer.json()
+    assert (answer.status_code, told["field"]) == (422, "backgrounds")
+    assert "at most 16000" in told["detail"]
+    assert "PUT /v1/concept-sets" in told["detail"]
+    assert "two in a row" not in told["detail"]
+    full = {f"thing {n}": most for n in range(16)}
+    assert TryRequest.model_validate({"concepts": list(full), "backgrounds": full}).backgrounds

@@ -10,7 +10,7 @@ import pytest
 
 from synfarm_caption_api.llm.breaker import BreakerState
 from synfarm_caption_api.llm.wire import Ask, CallFailed
-from synfarm_caption_api.text_generator import Generation, GeneratorAway, PromptRefused
+from synfarm_caption_api.text_generator import Generation, GeneratorAway, PromptFails
 
 MakeRig = Callable[..., Any]
 POISON = 666
@@ -49,7 +49,7 @@ async def among_others(rig: Any) -> asyncio.Task[Generation]:
 async def test_a_request_that_fails_alone_is_refused(rig: MakeRig, servers: int) -> None:
     r = rig(*["smol"] * servers)
     poison(r, CallFailed("HTTP 500: CUDA error", said_no=True))
-    with pytest.raises(PromptRefused, match=r"fails at this request, 6 times while \d+ others were answered: HTTP 500"):
+    with pytest.raises(PromptFails, match=r"fails at this request, 6 times while \d+ others were answered: HTTP 500"):
         await (await among_others(r))
     assert all(server.state is BreakerState.CLOSED for server in r.servers)
 

@@ -15,8 +15,9 @@ from fastapi import Request
 
 from synfarm.auth import Principal
 from synfarm.contracts.problems import ProblemError
+from synfarm_caption_api.text_generator import GeneratorAway, PromptFails, PromptRefused
 
-__all__ = ["Asks", "unless_gone"]
+__all__ = ["Asks", "llm_away", "prompt_refused", "unless_gone"]
 
 T = TypeVar("T")
 _AGAIN_SECONDS = 5.0
@@ -53,6 +54,23 @@ class Asks:
             self._under_way[key] -= 1
             if not self._under_way[key]:
                 del self._under_way[key]
+
+
+def llm_away(error: GeneratorAway) -> ProblemError:
+    """The 503 for it."""
+    return ProblemError(503, "llm_away", str(error), hint="Try again later; GET /readyz tells when the LLM is back.")
+
+
+def prompt_refused(error: PromptRefused, field: str, cure: str) -> ProblemError:
+    """The 422 for it.
+
+    Args:
+        field: what the prompt was made of.
+        cure: of a prompt that the LLM does not take; where its server fails, no shorter one helps.
+    """
+    failed = isinstance(error, PromptFails)
+    hint = "Send another seed; the log of the LLM's server tells why it fails." if failed else cure
+    return ProblemError(422, "prompt_refused", str(error), field=field, hint=hint)
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:

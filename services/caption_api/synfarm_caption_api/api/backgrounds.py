@@ -6,9 +6,8 @@ from fastapi import APIRouter, Request
 
 from synfarm.contracts.backgrounds import BackgroundsAnswer, BackgroundsRequest, ConceptBackgrounds
 from synfarm.contracts.concepts import Concept
-from synfarm.contracts.problems import ProblemError
 from synfarm.web import CurrentPrincipal
-from synfarm_caption_api.api.asks import unless_gone
+from synfarm_caption_api.api.asks import llm_away, prompt_refused, unless_gone
 from synfarm_caption_api.api.services import ApiServices, Services
 from synfarm_caption_api.backgrounds.asking import Asker
 from synfarm_caption_api.backgrounds.making import make_backgrounds
@@ -37,24 +36,25 @@ async def backgrounds(
 async def _made(body: BackgroundsRequest, services: ApiServices) -> BackgroundsAnswer:
     asker = Asker(body.seed)
 
-    async def one(concept: Concept) -> ConceptBackgrounds:
-        return await make_backgrounds(
-            concept,
-            wanted=body.n,
-            known=body.known_of(concept.name),
-            asker=asker,
-            generator=services.generator,
-            temperature=body.temperature,
-            top_p=body.top_p,
-            max_rounds=body.max_rounds,
-        )
+    async def one(i: int, concept: Concept) -> ConceptBackgrounds:
+        try:
+            return await make_backgrounds(
+                concept,
+                wanted=body.n,
+                known=body.known_of(concept.name),
+                asker=asker,
+                generator=services.generator,
+                temperature=body.temperature,
+                top_p=body.top_p,
+                max_rounds=body.max_rounds,
+            )
+        except PromptRefused as error:
+            raise prompt_refused(error, f"concepts.{i}.name", "Shorten the concept's name.") from error
 
     try:
         model = await services.generator.info()
-        items = await together(one(concept) for concept in with_synonyms(body.concepts, services.vocabulary))
+        concepts = with_synonyms(body.concepts, services.vocabulary)
+        items = await together(one(i, concept) for i, concept in enumerate(concepts))
     except GeneratorAway as error:
-        hint = "Try again later; GET /readyz tells when the LLM is back."
-        raise ProblemError(503, "llm_away", str(error), hint=hint) from error
-    except PromptRefused as error:
-        raise ProblemError(422, "prompt_refused", str(error), hint="Shorten the concept's name.") from error
+        raise llm_away(error) from error
     return BackgroundsAnswer(items=tuple(items), llm_model=model.model, llm_revision=model.revision)

@@ -7,10 +7,9 @@ import asyncio
 from fastapi import APIRouter, Request
 
 from synfarm.auth import Principal
-from synfarm.contracts.problems import ProblemError
 from synfarm.contracts.tries import TriedCaption, TryAnswer, TryRequest
 from synfarm.web import CurrentPrincipal
-from synfarm_caption_api.api.asks import unless_gone
+from synfarm_caption_api.api.asks import llm_away, prompt_refused, unless_gone
 from synfarm_caption_api.api.services import ApiServices, Services
 from synfarm_caption_api.captioning import generate_draw, judge
 from synfarm_caption_api.gate import KeptCaptions
@@ -49,7 +48,11 @@ async def _tried(body: TryRequest, who: Principal, services: ApiServices) -> Try
     spec, drawer = trial.spec, trial.drawer
 
     async def one(draw: Draw) -> TriedCaption:
-        answer = await generate_draw(services.generator, draw, spec.caption)
+        try:
+            answer = await generate_draw(services.generator, draw, spec.caption)
+        except PromptRefused as error:
+            cure = "Shorten the concept's name, or your examples."
+            raise prompt_refused(error, body.field_of(draw.concept.name), cure) from error
         text, refused = judge(draw, answer, spec.caption, KeptCaptions())
         return TriedCaption(
             concept=draw.concept.name,
@@ -68,10 +71,5 @@ async def _tried(body: TryRequest, who: Principal, services: ApiServices) -> Try
         model = await services.generator.info()
         items = await together(one(drawer.draw(i)) for i in range(spec.captions))
     except GeneratorAway as error:
-        hint = "Try again later; GET /readyz tells when the LLM is back."
-        raise ProblemError(503, "llm_away", str(error), hint=hint) from error
-    except PromptRefused as error:
-        raise ProblemError(
-            422, "prompt_refused", str(error), hint="Shorten the concept's name, or your examples."
-        ) from error
+        raise llm_away(error) from error
     return TryAnswer(items=tuple(items), llm_model=model.model, llm_revision=model.revision)

@@ -14,7 +14,7 @@ from synfarm_caption_api.llm.pauses import Clock, Draw, Handle, full_jitter
 from synfarm_caption_api.llm.server import Place, Server
 from synfarm_caption_api.llm.waiting import Line
 from synfarm_caption_api.llm.wire import Ask, CallFailed, PushedBack
-from synfarm_caption_api.text_generator import Generation, GeneratorAway, ModelInfo, PromptRefused
+from synfarm_caption_api.text_generator import Generation, GeneratorAway, ModelInfo, PromptFails, PromptRefused
 
 __all__ = ["RetryPolicy", "RoutedGenerator"]
 
@@ -108,7 +108,7 @@ class RoutedGenerator:
                 if failures >= self._policy.tries:
                     if suspicion.confirmed:
                         others = f"while {suspicion.others_answered} others were answered"
-                        raise PromptRefused(
+                        raise PromptFails(
                             f"the LLM fails at this request, {failures} times {others}: {error}"
                         ) from error
                     raise GeneratorAway(f"LLM at {server.url}, try {failures}: {error}") from error
