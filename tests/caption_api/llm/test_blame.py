@@ -63,7 +63,7 @@ async def test_every_one_of_a_unit_that_holds_several_is_refused(rig: MakeRig, p
     tasks = [r.ask(seed) for seed in range(captions)]
     await r.clock.turn(120)
     ended = await asyncio.gather(*tasks, return_exceptions=True)
-    assert {seed for seed, end in enumerate(ended) if isinstance(end, PromptRefused)} == bad
+    assert {seed for seed, end in enumerate(ended) if isinstance(end, PromptFails)} == bad
     assert sum(isinstance(end, Generation) for end in ended) == captions - poisoned
     assert (await r.ask(1)).tokens == 4
     assert r.servers[0].state is BreakerState.CLOSED

@@ -124,7 +124,10 @@ class Service:
         """(agents, ranks) of a run."""
         agents, ranks = [], []
         for pid in marked(mark_of(self.folder, run)):
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            try:
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            except (FileNotFoundError, ProcessLookupError):  # it has ended since it was listed
+                continue
             (agents if b"torch.distributed.run" in words else ranks).append(pid)
         return agents, ranks
 
