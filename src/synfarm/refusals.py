@@ -9,6 +9,7 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
+from synfarm.contracts.base import FieldFault
 from synfarm.contracts.problems import Problem
 
 __all__ = ["refusal"]
@@ -86,8 +87,13 @@ def _own(faults: Sequence[Fault]) -> list[Fault]:
 
 def _place(fault: Fault) -> str:
     # The validator of a whole object tells itself which of its fields is at fault.
-    parts = [str(part) for part in (*fault["loc"], *fault.get("ctx", {}).get("at", ()))]
+    parts = [str(part) for part in (*fault["loc"], *_own_place(fault))]
     return ".".join(parts[1:]) or parts[0]
+
+
+def _own_place(fault: Fault) -> tuple[str | int, ...]:
+    error = fault.get("ctx", {}).get("error")
+    return error.place if isinstance(error, FieldFault) else ()
 
 
 def _sentence(fault: Fault) -> str:

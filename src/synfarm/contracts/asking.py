@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from synfarm.contracts.base import Contract, fault_at
+from synfarm.contracts.base import Contract, FieldFault
 from synfarm.contracts.concepts import Phrase
 from synfarm.contracts.origins import Mix, PoolFile, SetName, Template, Variant
 
@@ -28,14 +28,14 @@ def check_spellings(backgrounds: Backgrounds | None) -> None:
     """Each concept has one list: names that differ in case alone are one concept.
 
     Raises:
-        PydanticCustomError: two are; for a validator of the object whose field ``backgrounds`` it is.
+        FieldFault: two are; for a validator of the object whose field ``backgrounds`` it is.
     """
     seen: dict[str, str] = {}
     for name in backgrounds if isinstance(backgrounds, dict) else ():
         other = seen.setdefault(name.casefold(), name)
         if other != name:
             told = f"backgrounds name {other!r} and {name!r}, which are one concept; put their settings into one list"
-            raise fault_at(told, "backgrounds", name)
+            raise FieldFault(told, "backgrounds", name)
 
 
 class Asking(Contract):

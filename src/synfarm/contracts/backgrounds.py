@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from synfarm.contracts.base import Contract, fault_at
+from synfarm.contracts.base import Contract, FieldFault
 from synfarm.contracts.concepts import ConceptKind, Concepts, Phrase
 
 __all__ = [
@@ -74,11 +74,11 @@ class BackgroundsRequest(Contract):
         for i, concept in enumerate(self.concepts):
             if concept.kind is not ConceptKind.OBJECT:
                 told = f"{concept.name!r} is a {concept.kind.value}: only objects have backgrounds; leave it out"
-                raise fault_at(told, "concepts", i, "kind")
+                raise FieldFault(told, "concepts", i, "kind")
         names = {concept.name.casefold() for concept in self.concepts}
         strange = [name for name in self.known if name.casefold() not in names]
         if strange:
-            raise fault_at(
+            raise FieldFault(
                 f"known names {strange[0]!r}, which is none of the concepts; leave it out", "known", strange[0]
             )
         return self

@@ -6,9 +6,8 @@ from datetime import UTC, datetime
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
-from pydantic_core import PydanticCustomError
 
-__all__ = ["Contract", "Moment", "fault_at", "utc_now"]
+__all__ = ["Contract", "FieldFault", "Moment", "utc_now"]
 
 
 def _in_utc(value: datetime) -> datetime:
@@ -26,13 +25,13 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def fault_at(told: str, *place: str | int) -> PydanticCustomError:
-    """For a validator that sees more than one field: the fault, with the place of the field that must change.
+class FieldFault(ValueError):
+    """Raised by a validator that sees more than one field: tells in which of them the fault lies."""
 
-    Args:
-        place: below the object that is validated, as in ``loc`` of pydantic's errors.
-    """
-    return PydanticCustomError("value_error", "{told}", {"told": told, "at": place})
+    def __init__(self, told: str, *place: str | int) -> None:
+        """``place``: below the object that is validated, as in ``loc`` of pydantic's errors."""
+        super().__init__(told)
+        self.place = place
 
 
 class Contract(BaseModel):

@@ -49,7 +49,13 @@ def make(
         int, typer.Option(min=1, help="Of four questions; at most so many a concept.", rich_help_panel=_HOW)
     ] = 16,
     at_once: Annotated[
-        int, typer.Option(min=1, max=64, help="Concepts that are asked about together.", rich_help_panel=_HOW)
+        int,
+        typer.Option(
+            min=1,
+            max=64,
+            help="Concepts that are asked about together; above 4 if the API's SYNFARM_CAPTION_ASKS_AT_ONCE allows.",
+            rich_help_panel=_HOW,
+        ),
     ] = 4,
     temperature: Annotated[
         float | None, typer.Option(help="Of the language model; 0.8 unless told.", rich_help_panel=_HOW)
