@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 import uvicorn
@@ -16,12 +17,22 @@ from synfarm_caption_api.settings import ApiSettings
 __all__ = ["main"]
 
 
+def settle_heap() -> None:
+    """Take what is loaded by now out of the garbage collector's sight.
+
+    The concept sets and recipes that ship are some hundred thousand objects that live as long as the process. Each full
+    collection looked through them for a tenth of a second, in which no request was answered.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 def main() -> int:
     """Serve until SIGTERM; the exit code."""
     process, settings = ProcessSettings(), ApiSettings()
     configure_logging(process.log_level, process.log_format, process="caption-api")
     try:
-        app = create_app(settings, open_proven(StoreSettings()))
+        app = create_app(settings, open_proven(StoreSettings()), warmed=settle_heap)
     except StoreError as error:
         return tell_unusable(error)
     except BindRefused as error:

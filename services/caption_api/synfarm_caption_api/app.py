@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
@@ -46,8 +46,11 @@ class BindRefused(RuntimeError):
     """The process has no keys and would listen beyond this machine."""
 
 
-def create_app(settings: ApiSettings, store: ObjectStore) -> FastAPI:
+def create_app(settings: ApiSettings, store: ObjectStore, *, warmed: Callable[[], None] = lambda: None) -> FastAPI:
     """The application over ``store``, with everything real behind it; other connections are made when it starts.
+
+    Args:
+        warmed: called in a thread once all is loaded that stays for the life of the process.
 
     Raises:
         BindRefused: no keys, and ``host`` is not loopback.
@@ -115,7 +118,12 @@ def create_app(settings: ApiSettings, store: ObjectStore) -> FastAPI:
             name="feeder",
             daemon=True,
         )
-        threading.Thread(target=submitter.warm, name="recipes", daemon=True).start()
+
+        def warm() -> None:
+            submitter.warm()
+            warmed()
+
+        threading.Thread(target=warm, name="recipes", daemon=True).start()
         if settings.feeder:
             feeder.start()
         try:

@@ -30,6 +30,8 @@ _log = get_logger(__name__)
 _KEPT = 256
 """Jobs remembered: a spec may hold 50,000 concepts."""
 _LIVE_SHARE = 0.2
+_READERS = 64
+"""Jobs that are read from the store at once, at most."""
 _SCAN = 1000
 """Specs looked at for one page: who owns few jobs among many gets short pages and a cursor, not a slow answer."""
 
@@ -68,6 +70,8 @@ class JobReader:
         self._facts: OrderedDict[str, _Facts] = OrderedDict()
         self._views: OrderedDict[str, tuple[float, JobView]] = OrderedDict()
         self._lock = threading.Lock()
+        self._reading = tuple(threading.Lock() for _ in range(_READERS))
+        """By hash of the job: held while its facts are read."""
 
     def spec(self, job: str, principal: Principal) -> JobSpec:
         """The spec of a job that the principal may see.
@@ -164,16 +168,34 @@ class JobReader:
         return JobPage(items=tuple(views))
 
     def _known(self, job: str) -> _Facts:
-        with self._lock:
-            found = self._facts.get(job)
-        if found is None or time.monotonic() - found.read_at >= self._fresh:
+        """Facts as fresh as is promised. Of requests that come at once one reads the store; the others wait for it, or
+        take what was fresh a moment ago: a page that many have open must not ask the store many times a second."""
+        found, age = self._remembered(job)
+        if found is not None and age < self._fresh:
+            return found
+        reading = self._reading[hash(job) % len(self._reading)]
+        if not reading.acquire(blocking=found is None or age >= 2 * self._fresh):
+            assert found is not None
+            return found
+        try:
+            again, age = self._remembered(job)
+            if again is not None and age < self._fresh:
+                return again
             found = self._read(job)
             with self._lock:
                 self._facts[job] = found
                 self._facts.move_to_end(job)
                 while len(self._facts) > _KEPT:
                     self._facts.popitem(last=False)
-        return found
+            return found
+        finally:
+            reading.release()
+
+    def _remembered(self, job: str) -> tuple[_Facts | None, float]:
+        """What is known of a job, and for how many seconds."""
+        with self._lock:
+            found = self._facts.get(job)
+        return found, 0.0 if found is None else time.monotonic() - found.read_at
 
     def _read(self, job: str) -> _Facts:
         now = time.monotonic()
