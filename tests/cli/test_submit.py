@@ -96,6 +96,15 @@ def test_templates_backgrounds_and_examples_of_ones_own(farm: Any, files: Path) 
 
 
 @pytest.mark.integration
+@pytest.mark.parametrize("command", [("captions", "try", "dog"), ("jobs", "submit", "-c", "dog", "--dry-run")])
+def test_a_share_of_prompts_that_nothing_can_be_asked_by_is_told(farm: Any, command: tuple[str, ...]) -> None:
+    done = farm.run(*command, "--templates", "c=0.5 c,bg=0.5")
+    assert done.exit_code == 0, done.stderr
+    assert "1 of 1 concept without backgrounds: there c takes the share of c,bg." in done.stderr
+    assert "without backgrounds" not in farm.run(*command, "--templates", "c=0.5 c,rel=0.5").stderr
+
+
+@pytest.mark.integration
 def test_captions_that_exist(farm: Any, files: Path) -> None:
     (files / "mine.txt").write_text("".join(f"a dog on rock {n}\n" for n in range(30)))
     assert farm.run("captions", "upload", "mine.txt", "--name", "rocks").exit_code == 0

@@ -25,6 +25,7 @@ from synfarm_caption_api.prompts.library import Library
 from synfarm_caption_api.prompts.pools import Pools
 from synfarm_caption_api.prompts.recipe_making import RecipeMaker
 from synfarm_caption_api.prompts.shipped import ShippedLibrary
+from synfarm_caption_api.prompts.sources import moved_shares
 from synfarm_caption_api.recipe_shelf import RecipeShelf
 from synfarm_caption_api.shard_size import estimated_bytes
 from synfarm_caption_api.unit_size import default_unit_size
@@ -52,6 +53,8 @@ class Trial:
 
     spec: JobSpec
     drawer: Drawer
+    notes: tuple[str, ...]
+    """As a plan has them."""
 
 
 class Submitter:
@@ -144,6 +147,7 @@ class Submitter:
             prompts=self._prompts(spec, origin.made.recipe if origin.made is not None else None),
             capability=spec.render.capability,
             estimated_bytes=estimated_bytes(spec),
+            notes=() if origin.made is None else moved_shares(origin.made.recipe.sources),
         )
 
     def trial(self, request: TryRequest, owner: str) -> Trial:
@@ -160,7 +164,8 @@ class Submitter:
             hint = "Make a job of it: its captions are written at once; or try another variant."
             raise ProblemError(422, "nothing_to_try", detail, field="variant", hint=hint)
         spec = _freeze(job, origin, owner, _NO_JOB, utc_now())
-        return Trial(spec, Drawer(spec, self._pools, recipe))
+        notes = () if recipe is None else moved_shares(recipe.sources)
+        return Trial(spec, Drawer(spec, self._pools, recipe), notes)
 
     def _prompts(self, spec: JobSpec, recipe: Recipe | None) -> tuple[str, ...]:
         if spec.captions_from is not None or (recipe is not None and not recipe.asks):

@@ -80,6 +80,8 @@ def _show(answer: TryAnswer, *, prompts: bool) -> None:
         if prompts:
             rows.add_row("", *("" for _ in asked), item.prompt, "", style="dim")
     output().print(rows)
+    for note in answer.notes:
+        say(errors(), note, "yellow")
     kept = sum(item.text is not None for item in answer.items)
     say(
         errors(),

@@ -25,6 +25,7 @@ from synfarm.cli.watching import watch_job
 if TYPE_CHECKING:
     from synfarm.contracts.concepts import Concept
     from synfarm.contracts.jobs import JobRequest
+    from synfarm.contracts.views import JobPlan
     from synfarm.sdk import Client
 
 __all__ = ["Draw", "LaneName", "submit"]
@@ -176,7 +177,7 @@ def submit(
         request = _checked(_completed(client, source, asking, body), source)
         if manner.dry_run:
             plan = client.jobs.plan(request, price_per_gpu_hour=manner.price)
-            write_json(plan) if as_json else output().print(plan_facts(plan))
+            write_json(plan) if as_json else _show(plan)
             return
         view = client.jobs.submit(request, idempotency_key=manner.idempotency_key)
     if as_json:
@@ -193,6 +194,12 @@ def submit(
 
 
 _REFUSED = ExitCode.REFUSED
+
+
+def _show(plan: JobPlan) -> None:
+    output().print(plan_facts(plan))
+    for note in plan.notes:
+        say(errors(), note, "yellow")
 
 
 def _concepts(source: Source, asking: Asking) -> Sequence[Concept]:

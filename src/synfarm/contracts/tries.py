@@ -96,3 +96,5 @@ class TryAnswer(Contract):
     items: tuple[TriedCaption, ...]
     llm_model: str
     llm_revision: str | None
+    notes: tuple[str, ...] = Field(default=(), exclude_if=lambda value: not value)
+    """As of ``JobPlan``."""

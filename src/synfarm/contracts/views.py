@@ -85,6 +85,8 @@ class JobPlan(Contract):
     why_not: tuple[str, ...] = ()
     rates: Literal["measured", "guess"] = "guess"
     rates_from: str = "nothing was measured for this capability: within a factor of a few"
+    notes: tuple[str, ...] = Field(default=(), exclude_if=lambda value: not value)
+    """What is done otherwise than was asked, a sentence each: prompts with backgrounds where there are none."""
 
 
 class JobPage(Contract):

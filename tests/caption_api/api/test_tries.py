@@ -46,6 +46,18 @@ async def test_a_try_tells_template_and_second_field_as_the_prompt_has_them(site
             assert item.second == {"dog": "a snowy yard", "cat": "a red sofa"}[item.concept]
 
 
+@pytest.mark.parametrize("body", [{}, {"backgrounds": {"dog": ["a snowy yard"], "cat": ["a red sofa"]}}])
+async def test_a_share_that_goes_to_another_prompt_is_told_by_the_try_and_the_plan(
+    site: Any, body: dict[str, Any]
+) -> None:
+    wish = {"concepts": ["dog", "cat"], "templates": {"c": 0.5, "c,bg": 0.5}, **body}
+    told = () if body else ("2 of 2 concepts without backgrounds: there c takes the share of c,bg.",)
+    assert (await tried(site, wish)).notes == told
+    async with site.client() as client:
+        plan = (await client.post("/v1/jobs?dry_run=true", json={**wish, "captions": 8})).json()
+    assert plan.get("notes", []) == list(told)
+
+
 @pytest.mark.parametrize("wish", [{"mix": "paper"}, {"variant": "IN+Places+LLM"}, {"concept_set": "dtd"}])
 async def test_a_try_is_how_a_job_begins(site: Any, wish: dict[str, Any]) -> None:
     answer = await tried(site, {**wish, "n": 6, "seed": 11})

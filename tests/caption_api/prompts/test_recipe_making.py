@@ -15,6 +15,7 @@ from synfarm.contracts.recipes import Recipe, Source
 from synfarm_caption_api.prompts.library import FakeLibrary
 from synfarm_caption_api.prompts.pools import Pools
 from synfarm_caption_api.prompts.recipe_making import RecipeMaker, needs_recipe
+from synfarm_caption_api.prompts.sources import moved_shares
 
 HALF = {"c": 0.5, "c,bg": 0.5}
 
@@ -108,6 +109,8 @@ def test_own_concepts_with_backgrounds_and_templates(maker: RecipeMaker) -> None
     each = make(maker, concepts=["Dog", "cat"], backgrounds={"dog": ["a park"]})
     assert [c.name for c in part(each, "own concepts").concepts] == ["Dog"]
     assert [c.name for c in part(each, "own concepts, without backgrounds").concepts] == ["cat"]
+    assert moved_shares(each.sources) == ("1 of 2 concepts without backgrounds: there c takes the share of c,bg.",)
+    assert moved_shares(shared.sources) == ()
     swapped = make(maker, concept_set="cars", backgrounds=["a moon"])
     assert part(swapped, "cars").backgrounds == (("a moon",),)
 

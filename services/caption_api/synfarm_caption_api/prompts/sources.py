@@ -11,8 +11,10 @@ from synfarm.contracts.recipes import Source
 from synfarm_caption_api.prompts.library import Library, Settings
 from synfarm_caption_api.prompts.mixes import IN1K, Slice
 
-__all__ = ["Drawable", "gather", "sources_of"]
+__all__ = ["Drawable", "gather", "moved_shares", "sources_of"]
 
+_BARE = ", without backgrounds"
+"""Ends the name of a source whose objects are not drawn by ``c,bg`` though it was asked for."""
 _DOORS = frozenset({"indoor", "outdoor", "indoors", "outdoors"})
 
 
@@ -61,10 +63,19 @@ def sources_of(
         elif drawable.backgrounds is None and Template.BACKGROUND in told:
             moved = {**told, Template.CONCEPT: told.get(Template.CONCEPT, 0.0) + told[Template.BACKGROUND]}
             del moved[Template.BACKGROUND]
-            parts.setdefault(f"{name}, without backgrounds", ([], moved))[0].append(drawable)
+            parts.setdefault(f"{name}{_BARE}", ([], moved))[0].append(drawable)
         else:
             parts.setdefault(name, ([], told))[0].append(drawable)
     return [source(key, weight * len(members) / len(drawables), members, by) for key, (members, by) in parts.items()]
+
+
+def moved_shares(sources: Sequence[Source]) -> tuple[str, ...]:
+    """What :func:`sources_of` does otherwise than was asked, in a sentence; nothing if all is as asked."""
+    bare = sum(len(source.concepts) for source in sources if source.name.endswith(_BARE))
+    if not bare:
+        return ()
+    of = sum(len(source.concepts) for source in sources)
+    return (f"{bare} of {of} concept{'s' if of > 1 else ''} without backgrounds: there c takes the share of c,bg.",)
 
 
 def source(
