@@ -21,6 +21,7 @@ from synfarm.contracts.caption_files import (
 )
 from synfarm.contracts.origins import CaptionFileRef
 from synfarm.contracts.problems import ProblemError
+from synfarm.contracts.wording import in_words
 from synfarm.storage.protocol import ObjectMissing, ObjectStore, StoreDamaged
 
 __all__ = ["CaptionFiles", "CaptionLines"]
@@ -187,10 +188,8 @@ def _read_line(number: int, line: bytes, *, jsonl: bool) -> GivenCaption:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "string_too_short":
-            message = "is empty; leave the line out"
-        else:
-            message = first["msg"].removeprefix("Value error, ").replace("Input should", "must", 1)
+        empty = first["type"] == "string_too_short"
+        message = "is empty; leave the line out" if empty else in_words(error)
         raise _bad(f"Line {number}: {place} {message}.".replace(":  ", ": ")) from error
 
 

@@ -49,12 +49,12 @@ def _is_phrase(path: Path, item: object, where: str) -> bool:
     from pydantic import TypeAdapter, ValidationError
 
     from synfarm.contracts.concepts import Phrase
+    from synfarm.contracts.wording import in_words
 
     try:
         TypeAdapter(Phrase).validate_python(item)
     except ValidationError as error:
-        fault = error.errors()[0]["msg"].removeprefix("Value error, ").replace("Input should", "must", 1)
-        raise _refused(path, f"{where}{str(item)[:80]!r}: {fault}.") from error
+        raise _refused(path, f"{where}{str(item)[:80]!r}: {in_words(error)}.") from error
     return True
 
 

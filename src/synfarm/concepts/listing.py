@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 from synfarm.contracts.jobs import Concept, ConceptKind
+from synfarm.contracts.wording import in_words
 
 __all__ = ["BadConceptList", "parse_concept_list"]
 
@@ -70,9 +71,8 @@ def _concept(number: int, line: str, kind: ConceptKind) -> Concept:
     try:
         return Concept.model_validate({"name": name.strip(), "synonyms": synonyms, "kind": kind})
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise BadConceptList(number, f"{place}: {first['msg'].removeprefix('Value error, ')}") from error
+        place = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise BadConceptList(number, f"{place}: {in_words(error)}") from error
 
 
 def _claim(number: int, concept: Concept, owners: dict[str, tuple[str, int]]) -> None:

@@ -72,6 +72,4 @@ async def _tried(body: TryRequest, who: Principal, services: ApiServices) -> Try
         items = await together(one(drawer.draw(i)) for i in range(spec.captions))
     except GeneratorAway as error:
         raise llm_away(error) from error
-    return TryAnswer(
-        items=tuple(items), llm_model=model.model, llm_revision=model.revision, notes=trial.notes
-    )
+    return TryAnswer(items=tuple(items), llm_model=model.model, llm_revision=model.revision, notes=trial.notes)

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from synfarm.contracts.origins import PoolFile
 from synfarm.contracts.problems import ProblemError
 from synfarm.contracts.recipes import POOLS, PoolExample
+from synfarm.contracts.wording import in_words
 from synfarm_caption_api.prompts.pools import Pools
 from synfarm_caption_api.prompts.template import EXAMPLES_PER_PROMPT
 
@@ -119,5 +120,5 @@ def _row(number: int, fields: Mapping[str, object], count: int) -> PoolExample:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ").replace("Input should", "must", 1)
-        raise _BadLine(number, f"{place} {'is empty' if first['type'] == 'missing' else message}".strip()) from error
+        message = "is empty" if first["type"] == "missing" else in_words(error)
+        raise _BadLine(number, f"{place} {message}".strip()) from error
