@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from typing import Literal
 
 from synfarm.contracts import layout
 from synfarm.contracts.base import Contract, Moment, utc_now
-from synfarm.contracts.ids import Sha256, UlidStr
+from synfarm.contracts.ids import Sha256, UlidStr, check_idempotency_key
 from synfarm.contracts.problems import ProblemError
 from synfarm.storage.protocol import ObjectMissing, ObjectStore
 
 __all__ = ["IdempotencyRecord", "claim", "recall"]
-
-_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 class IdempotencyRecord(Contract):
@@ -36,14 +33,16 @@ def claim(store: ObjectStore, *, owner: str, route: str, key: str, body: bytes, 
     Raises:
         ProblemError: 422, the key is malformed; 409, it was used with another body.
     """
-    if not _KEY.fullmatch(key):
+    try:
+        check_idempotency_key(key)
+    except ValueError:
         raise ProblemError(
             422,
             "invalid_idempotency_key",
             "Idempotency-Key must be 1 to 255 printable ASCII characters without spaces.",
             field="Idempotency-Key",
             hint="Send a random UUID, and the same one when you repeat the request.",
-        )
+        ) from None
     mine = IdempotencyRecord(body_sha256=hashlib.sha256(body).hexdigest(), id=new_id, at=utc_now())
     name = layout.idempotency(owner, route, key)
     if store.create(name, mine.to_bytes()):

@@ -177,6 +177,14 @@ def test_a_run_is_not_started_twice(call: Method) -> None:
     assert server.asked[0].headers["Idempotency-Key"] == "mine"
 
 
+@pytest.mark.parametrize("key", ["é x", "two words", "", "k" * 256])
+def test_a_key_that_no_header_takes_is_refused_before_anything_is_sent(call: Method, key: str) -> None:
+    server = Server(httpx.Response(201, content=view().to_bytes()))
+    with pytest.raises(ValueError, match="1 to 255 printable ASCII characters"):
+        call(server, lambda c: c.jobs.submit(REQUEST, idempotency_key=key))
+    assert not server.asked
+
+
 _LOST: list[int | Exception] = [httpx.ReadTimeout("lost"), httpx.RemoteProtocolError("cut"), 504]
 _NOT_SENT: list[int | Exception] = [httpx.ConnectError("refused"), 503, 429]
 

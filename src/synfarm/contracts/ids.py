@@ -19,6 +19,7 @@ __all__ = [
     "Sha256",
     "UlidStr",
     "caption_id",
+    "check_idempotency_key",
     "check_ulid",
     "check_unit",
     "parse_caption_id",
@@ -27,6 +28,7 @@ __all__ = [
 _ULID = r"[0-7][0-9a-hjkmnp-tv-z]{25}"
 _ULID_RE = re.compile(_ULID)
 _CAPTION_RE = re.compile(rf"({_ULID})-([0-9]{{10}})")
+_KEY_RE = re.compile(r"[\x21-\x7e]{1,255}")
 
 MAX_INDEX = 10**10
 MAX_UNIT = 10**8
@@ -51,6 +53,17 @@ def check_ulid(value: str) -> str:
     """
     if not _ULID_RE.fullmatch(value):
         raise ValueError(f"not an id of 26 lower-case ULID characters: {value[:64]!r}")
+    return value
+
+
+def check_idempotency_key(value: str) -> str:
+    """The value itself if it may stand in the header ``Idempotency-Key``.
+
+    Raises:
+        ValueError: it is not 1 to 255 printable ASCII characters without spaces.
+    """
+    if not _KEY_RE.fullmatch(value):
+        raise ValueError("a key is 1 to 255 printable ASCII characters without spaces")
     return value
 
 

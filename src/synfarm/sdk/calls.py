@@ -13,7 +13,7 @@ from synfarm.contracts.base import Contract
 from synfarm.contracts.caption_reports import CaptionReport
 from synfarm.contracts.concept_sets import ConceptSetRequest
 from synfarm.contracts.generations import ExtendRequest
-from synfarm.contracts.ids import caption_id, check_ulid, parse_caption_id
+from synfarm.contracts.ids import caption_id, check_idempotency_key, check_ulid, parse_caption_id
 from synfarm.contracts.jobs import JobRequest, JobSpec
 from synfarm.contracts.pages import (
     ArtifactList,
@@ -91,8 +91,12 @@ def _body(request: Contract) -> bytes:
 
 
 def _once(key: str | None) -> dict[str, str]:
-    """Always a key, the user's or one of chance: a retry after a lost answer then never makes a second job or run."""
-    return {"Idempotency-Key": key or uuid.uuid4().hex}
+    """Always a key, the user's or one of chance: a retry after a lost answer then never makes a second job or run.
+
+    Raises:
+        ValueError: the user's can be none.
+    """
+    return {"Idempotency-Key": uuid.uuid4().hex if key is None else check_idempotency_key(key)}
 
 
 def submit_job(request: JobRequest, key: str | None) -> Call[JobView]:
