@@ -48,6 +48,14 @@ def test_help_tells_the_exit_codes_and_every_command() -> None:
     assert "--install-completion" in done.stdout
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_streams_that_the_shell_has_closed_go_to_nowhere(closed: str) -> None:
+    command = f"{' '.join(COMMAND)} backgrounds list {closed}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False, env=environment())
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+
+
 def test_shells_can_complete() -> None:
     completing = environment(_SYNFARM_COMPLETE="complete_bash", COMP_WORDS="synfarm jobs su", COMP_CWORD="2")
     program = str(Path(sys.executable).with_name("synfarm"))

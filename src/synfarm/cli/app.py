@@ -16,6 +16,7 @@ from synfarm.cli.logs import logs
 from synfarm.cli.redraw import redraw
 from synfarm.cli.report import report
 from synfarm.cli.samples import samples
+from synfarm.cli.screen import open_closed_streams
 from synfarm.cli.status import status
 from synfarm.cli.up import up
 from synfarm.cli.workers import workers
@@ -72,4 +73,5 @@ app.command("version")(_print_version)
 
 def main() -> None:
     """Entry point of the installed command."""
+    open_closed_streams()
     app(prog_name="synfarm")

@@ -13,7 +13,7 @@ from rich.console import Console
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-__all__ = ["errors", "output", "reader_went_away", "say", "write_json"]
+__all__ = ["errors", "open_closed_streams", "output", "reader_went_away", "say", "write_json"]
 
 _PIPE_WIDTH = 200
 """Columns where no terminal tells its width: ids must not be folded in a log or a pipe."""
@@ -24,6 +24,13 @@ def reader_went_away(stream: TextIO) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
+
+
+def open_closed_streams() -> None:
+    """What a shell has closed (``>&-``), Python has as None: it goes to nowhere, as by ``>/dev/null``."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # as long as the process
 
 
 class _Console(Console):
