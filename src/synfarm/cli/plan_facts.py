@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from synfarm.cli.counting import counted
 from synfarm.cli.tables import facts, span
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def plan_facts(plan: JobPlan) -> Table:
     drawn = " ".join(filter(None, (render.renderer, render.model, render.revision)))
     rows: dict[str, str | Text] = {
         "concepts": f"{spec.origin} (draw: {spec.concept_draw})",
-        "captions": f"{spec.captions} in {plan.units} units of up to {spec.captions_per_unit}",
+        "captions": f"{spec.captions} in {counted(plan.units, 'unit')} of up to {spec.captions_per_unit}",
         "images": f"{plan.images}: {spec.images_per_caption} a caption, {render.size} px, by {drawn}",
         "size": f"about {_bytes(plan.estimated_bytes)}",
     }
@@ -32,7 +33,10 @@ def plan_facts(plan: JobPlan) -> Table:
     if plan.cost is not None:
         rows["cost"] = f"{_range(plan.cost)} at {plan.price_per_gpu_hour:g} an hour"
     if plan.eta_seconds is not None:
-        rows["time"] = f"{span(plan.eta_seconds.low)} to {span(plan.eta_seconds.high)} on the workers that live now"
+        between = f"{span(plan.eta_seconds.low)} to {span(plan.eta_seconds.high)}"
+        guessed = plan.rates == "guess" and plan.spec.captions_from is None
+        of = "of drawing alone (a guess; captions come on top)" if guessed else "on the workers that live now"
+        rows["time"] = f"{between} {of}"
     if plan.queue_position > 1:
         rows["queue"] = f"place {plan.queue_position}; {plan.images_ahead} images are wanted before"
     rows["seed"] = str(spec.seed)
