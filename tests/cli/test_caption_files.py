@@ -37,7 +37,8 @@ def test_stdin_and_json_lines(farm: Any, tmp_path: Path) -> None:
     assert CaptionFile.from_bytes(done.stdout).lines == 2, done.stderr
     lines = tmp_path / "lines.jsonl"
     lines.write_text('{"text": "Two herons", "concept": "heron"}\n')
-    assert farm.run("captions", "upload", lines, "-q").stdout == "lines\n"
+    one = farm.run("captions", "upload", lines)
+    assert (one.stdout, "1 caption. Make a job of them" in one.stderr) == ("lines\n", True)
     other = farm.run("captions", "upload", lines, "--name", "told", "--text")
     assert other.exit_code == 0, "as text it is a caption too"
 
@@ -69,6 +70,9 @@ def test_files_that_cannot_be_used(
 
 @pytest.mark.integration
 def test_stdin_needs_a_name_and_text(farm: Any) -> None:
+    strange = farm.run("captions", "upload", "мои подписи.txt")
+    told = "synfarm: no name can be made of 'мои подписи.txt': give one by --name."
+    assert (strange.exit_code, told in strange.stderr) == (2, True)
     unnamed = farm.run("captions", "upload", "-", stdin=b"a dog\n")
     assert (unnamed.exit_code, "--name: a file that comes by stdin needs one" in unnamed.stderr) == (2, True)
     binary = farm.run("captions", "upload", "-", "--name", "x", stdin=b"a dog\n\xff\xfe\n")

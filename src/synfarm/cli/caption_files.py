@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from synfarm.cli.counting import counted
 from synfarm.cli.exits import CommandFailed, ExitCode
 from synfarm.cli.farm import Farm
 from synfarm.cli.options import Json, Quiet, on_farm
 from synfarm.cli.screen import errors, output, say, write_json
 from synfarm.cli.submission import cures_of_the_command
 from synfarm.cli.tables import facts
-from synfarm.cli.upload_names import upload_name
+from synfarm.cli.upload_names import name_of_a_file, upload_name
 
 if TYPE_CHECKING:
     from synfarm.contracts.caption_files import CaptionFile, CaptionPart
@@ -50,7 +51,7 @@ def upload(
         nonlocal sent
         sent += part.lines
         if not quiet and not as_json:
-            say(errors(), f"   {sent} captions sent")
+            say(errors(), f"   {counted(sent, 'caption')} sent")
 
     from synfarm.sdk import BadCaptionLine
 
@@ -70,7 +71,7 @@ def upload(
         return
     say(output(), made.file)
     if not quiet:
-        say(errors(), f"{made.lines} captions. Make a job of them: {_job_of(made)}")
+        say(errors(), f"{counted(made.lines, 'caption')}. Make a job of them: {_job_of(made)}")
 
 
 @on_farm
@@ -80,7 +81,7 @@ def files(
     as_json: Json = False,
 ) -> None:
     """Names of your files of captions, one a line; or how far one of them is."""
-    with farm.client() as client:
+    with farm.client() as client, cures_of_the_command():
         if name is None:
             listed = client.caption_files.list()
             if as_json:
@@ -90,7 +91,7 @@ def files(
             if not listed.items and not as_json:
                 say(errors(), "No files yet. Make one: synfarm captions upload FILE --name NAME")
             return
-        view = client.caption_files.get(upload_name(Path(name), name))
+        view = client.caption_files.get(name_of_a_file(name))
     if as_json:
         write_json(view)
         return

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from synfarm.cli.counting import counted
 from synfarm.cli.farm import Farm
 from synfarm.cli.options import Json, on_farm
 from synfarm.cli.own_sets import delete, upload
 from synfarm.cli.screen import errors, output, say, write_json
+from synfarm.cli.submission import cures_of_the_command
 from synfarm.cli.tables import table
+from synfarm.cli.upload_names import name_of_a_set
 
 if TYPE_CHECKING:
     from synfarm.contracts.pages import ConceptSet
@@ -47,8 +50,8 @@ def show(
     as_json: Json = False,
 ) -> None:
     """The concepts of a set with their other names."""
-    with farm.client() as client:
-        found = client.concept_set(name)
+    with farm.client() as client, cures_of_the_command():
+        found = client.concept_set(name_of_a_set(name))
     if find is not None:
         found = _holding(found, find)
     if as_json:
@@ -61,7 +64,7 @@ def show(
     for concept in found.concepts:
         rows.add_row(concept.name, concept.kind.value, ", ".join(concept.synonyms))
     output().print(rows)
-    say(errors(), f"{len(found.concepts)} concepts{' in a set of yours' if found.own else ''}.")
+    say(errors(), f"{counted(len(found.concepts), 'concept')}{' in a set of yours' if found.own else ''}.")
 
 
 @app.command()
@@ -86,7 +89,8 @@ def find(
         for concept in each.concepts:
             rows.add_row(each.name, concept.name, concept.kind.value, ", ".join(concept.synonyms))
     output().print(rows)
-    say(errors(), f"{sum(len(each.concepts) for each in found)} concepts in {len(found)} sets.")
+    concepts = counted(sum(len(each.concepts) for each in found), "concept")
+    say(errors(), f"{concepts} in {counted(len(found), 'set')}.")
 
 
 for _command in (upload, delete):

@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from synfarm.cli.concept_source import read_concepts
+from synfarm.cli.counting import counted
 from synfarm.cli.exits import CommandFailed, ExitCode
 from synfarm.cli.farm import Farm
 from synfarm.cli.options import Json, Quiet, on_farm
 from synfarm.cli.prompt_files import read_backgrounds
 from synfarm.cli.screen import errors, output, say, write_json
 from synfarm.cli.submission import cures_of_the_command, fault_in_words
-from synfarm.cli.upload_names import upload_name
+from synfarm.cli.upload_names import name_of_a_set, upload_name
 
 __all__ = ["delete", "upload"]
 
@@ -61,7 +62,7 @@ def upload(
         return
     say(output(), made.name)
     if not quiet:
-        say(errors(), f"{made.concepts} concepts. Make a job of them: synfarm jobs submit --set {made.name}")
+        say(errors(), f"{counted(made.concepts, 'concept')}. Make a job of them: synfarm jobs submit --set {made.name}")
 
 
 @on_farm
@@ -71,5 +72,5 @@ def delete(
 ) -> None:
     """Delete a set of your own. Jobs that were made of it keep all that they need."""
     with farm.client() as client, cures_of_the_command():
-        client.delete_concept_set(name)
+        client.delete_concept_set(name_of_a_set(name))
     say(output(), f"set {name}: deleted")
