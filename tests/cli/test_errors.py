@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from synfarm.cli import concept_source
+from synfarm.cli.upload_names import name_of_a_set
+from synfarm.concepts import set_names
 from synfarm.local.folder import StackFolder
 
 JOB, NOBODYS = "01k" + "0" * 22 + "1", "01k" + "0" * 22 + "9"
@@ -154,8 +156,8 @@ def test_keys_that_are_refused(farm: Any) -> None:
 
 @pytest.mark.integration
 def test_jobs_that_are_not_there(farm: Any) -> None:
-    for command in ("show", "watch", "cancel"):
-        told(farm.run("jobs", command, NOBODYS), 4, "There is no job", "/v1/jobs")
+    for command in ("show", "watch", "cancel", "delete"):
+        told(farm.run("jobs", command, NOBODYS), 4, "There is no job", "`synfarm jobs list` shows yours.")
     for command in ("pause", "resume"):
         told(farm.run("jobs", command, "dog"), 2, "'dog' is no job id", "synfarm jobs list", "'latest'")
     told(farm.run("samples", NOBODYS), 4, "There is no job")
@@ -164,8 +166,58 @@ def test_jobs_that_are_not_there(farm: Any) -> None:
     told(farm.run("redraw", f"{JOB}-0000000099", "-o", "x.png"), 4)
     told(farm.run("redraw", f"{JOB}-0000000000", "7", "-o", "x.png"), 4, "has images 0 to 1")
     told(farm.run("report", NOBODYS, "-o", "x.html"), 4, "There is no job")
+    for command in (("runs", "show"), ("runs", "watch"), ("runs", "stop")):
+        told(farm.run(*command, NOBODYS), 4, "There is no run", "`synfarm runs list` shows yours.")
+    for command in (("jobs", "spec"), ("jobs", "report"), ("samples",), ("report",)):
+        done = farm.run(*command, NOBODYS)
+        told(done, 4, "`synfarm jobs list` shows yours.")
+        assert "/v1" not in done.stderr
     stranger = farm.run("jobs", "show", "latest", "--key", farm.strangers_key)
     told(stranger, 4, "there is no job yet that you may see")
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("command", "code", "says"),
+    [
+        (("concepts", "show", "nothing"), 4, "`synfarm concepts list` lists them."),
+        (("concepts", "show", ""), 4, "There is no concept set ''. `synfarm concepts list` lists them."),
+        (("concepts", "show", "../x"), 4, "There is no concept set '../x'. `synfarm concepts list`"),
+        (("concepts", "delete", "."), 4, "There is no concept set '.'. `synfarm concepts list`"),
+        (("captions", "files", "nothing"), 4, "There is no file of captions 'nothing'. `synfarm captions files` lists"),
+        (("captions", "files", "a/b"), 2, "synfarm: 'a/b' cannot be a name; use up to 80 letters"),
+        (("jobs", "list", "--cursor", "dog"), 2, "--cursor: cursor is none that this list gave. Begin again without"),
+        (("jobs", "captions", JOB, "--cursor", "99"), 2, "--cursor: cursor 99 has expired"),
+        (("runs", "start", NOBODYS), 4, "`synfarm jobs list` shows yours."),
+        (("redraw", f"{JOB}-0000000099", "-o", "x.png"), 4, "`synfarm samples JOB` shows what there is."),
+    ],
+)
+def test_cures_are_commands(farm: Any, command: tuple[str, ...], code: int, says: str) -> None:
+    done = farm.run(*command)
+    told(done, code, says)
+    assert "/v1" not in done.stderr
+
+
+def test_every_set_that_ships_has_a_name_that_can_be_asked_for() -> None:
+    assert [name_of_a_set(name) for name in set_names()] == list(set_names())
+
+
+@pytest.mark.parametrize("key", ["é x", "two words", "", "k" * 256])
+def test_an_idempotency_key_that_no_header_takes(run: Any, key: str) -> None:
+    done = run("jobs", "submit", "-c", "dog", "--idempotency-key", key, "--url", "http://127.0.0.1:1")
+    told(done, 2, "--idempotency-key: a key is 1 to 255 printable ASCII characters without spaces.")
+
+
+def test_a_word_or_a_file_is_told_which_it_is(run: Any, nowhere: Path) -> None:
+    (nowhere / "my.txt").write_text("dog\n")
+    (nowhere / "cat").mkdir()
+    for command in (("captions", "try"), ("backgrounds", "make", "-o", "b.json")):
+        told(run(*command, "dog", "my.txt"), 2, "synfarm: my.txt is a file: --file my.txt\n")
+    away = ("--url", "http://127.0.0.1:1")
+    told(run("captions", "try", "cat", *away), 3, "no answer")
+    told(run("jobs", "submit", "polar bear"), 2, "there is no file 'polar bear'; `--concept 'polar bear'` names a")
+    told(run("jobs", "submit", "-f", "my.txt", *away), 3, "no answer")
+    told(run("jobs", "submit", "my.txt", "--file", "my.txt"), 2, "name one file of concepts: by FILE or by --file")
 
 
 @pytest.mark.parametrize(

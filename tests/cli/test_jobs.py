@@ -37,6 +37,8 @@ def test_submit_from_every_source_gives_the_same_job(farm: Any, tmp_path: Path) 
         JobPlan.from_bytes(farm.run("jobs", "submit", *source, *common, stdin=stdin).stdout)
         for source, stdin in (
             ((text,), None),
+            (("--file", text), None),
+            (("-f", "-"), b"dog\napple\n"),
             ((listed,), None),
             (("-",), b"dog\napple\n"),
             (("-c", "dog", "-c", "apple"), None),
@@ -78,6 +80,19 @@ def test_reading_commands_give_one_contract_as_json(farm: Any) -> None:
         assert done.exit_code == 0, done.stderr
         assert done.stdout.count("\n") == 1
         kind.from_bytes(done.stdout)
+
+
+@pytest.mark.parametrize("what", ["jobs", "runs"])
+def test_the_hint_to_the_next_page_keeps_its_size(farm: Any, what: str) -> None:
+    page = farm.run(what, "list", "-n", "1")
+    assert f"There are more: synfarm {what} list -n 1 --cursor " in page.stderr
+    told = page.stderr.split("synfarm ", 1)[1].split()
+    assert farm.run(*told).exit_code == 0
+
+
+def test_the_spec_is_json_whether_told_or_not(farm: Any) -> None:
+    assert farm.run("jobs", "spec", DONE, "--json").stdout == farm.run("jobs", "spec", DONE).stdout
+    assert json.loads(farm.run("jobs", "spec", DONE, "--json").stdout)["job"] == DONE
 
 
 def test_list_and_show_for_people(farm: Any) -> None:

@@ -120,6 +120,7 @@ def test_a_plan_tells_cost_time_and_what_is_missing(farm: Any) -> None:
     assert done.exit_code == 0, done.stderr
     for part in (" hours of render workers (guess: ", "at 2 an hour", "no render worker serves collage-s", "about "):
         assert part in done.stdout, done.stdout
+    assert "time  " not in done.stdout, "without a worker nobody knows"
     little = farm.run("jobs", "submit", "-c", "dog", "--captions", "10", "--dry-run").stdout
     assert "s of render workers (guess: " in little
     assert "hours" not in little
@@ -148,13 +149,13 @@ BAD: list[tuple[tuple[str, ...], str]] = [
     (("--mix", "in1k=70"), "must be a number above 0 and at most 1, not '70'"),
     (("--mix", "in1k=0.5,in1k=0.5"), "--mix: 'in1k' has two shares"),
     (("--mix", ""), "--mix: '' is neither"),
-    (("--mix", "in1k=0.5,food101=0.3", "--captions", "9"), "the shares of mix sum to 0.8, not to 1; in the same prop"),
+    (("--mix", "in1k=0.5,food101=0.3", "--captions", "9"), "synfarm: --mix: the shares sum to 0.8, not to 1; in the"),
     (("--mix", "paper"), "--captions: say how many are to be planned; --mix has no number of its own"),
     (("--variant", "ours"), "--captions: say how many are to be planned; --variant has no number of its own"),
     (("--variant", "cc12m"), "--variant cc12m are captions of your own: add --captions-file NAME"),
     (("--variant", "imagenet"), "'imagenet' is not one of"),
     (("--mix", "paper", "--captions", "9", "--draw", "balanced"), "--draw 'balanced' needs one list or set"),
-    (("-c", "dog", "--templates", "c=0.4"), "the shares of templates sum to 0.4, not to 1"),
+    (("-c", "dog", "--templates", "c=0.4"), "synfarm: --templates: the shares sum to 0.4, not to 1"),
     (("-c", "dog", "--templates", "c,pg=1"), "--templates: 'c,pg' is no prompt; they are c, c,bg and c,rel"),
     (("-c", "dog", "--templates", "half"), "--templates: cannot read 'half'; write NAME=SHARE, as in 'c=0.44 c,bg"),
     (("--mix", "paper", "--captions", "9", "--templates", "c"), "--templates: --mix has its own; leave them out"),
@@ -172,7 +173,10 @@ BAD: list[tuple[tuple[str, ...], str]] = [
     (("-c", "dog", "--temperature", "9"), "--temperature: must be less than or equal to 2"),
     (("-c", "dog", "--top-p", "1"), "--top-p: must be less than 1"),
     (("-c", "dog", "--max-new-tokens", "1"), "--max-new-tokens: must be greater than or equal to 4"),
-    (("-c", "dog", "--min-words", "30", "--max-words", "20"), "--max-words: min_words (30) must not exceed"),
+    (
+        ("-c", "dog", "--min-words", "30", "--max-words", "20"),
+        "synfarm: --min-words (30) must not exceed --max-words (20).",
+    ),
     (("-c", "dog", "--max-redraws", "99"), "--max-redraws: must be less than or equal to 64"),
     (("-c", "dog", "--steps", "20"), "--steps belongs to --renderer diffusers"),
     (("-c", "dog", "--render-size", "512"), "--render-size belongs to --renderer diffusers"),
@@ -186,7 +190,10 @@ BAD: list[tuple[tuple[str, ...], str]] = [
     (("-c", "dog", "--webhook", "https://x.org", "--webhook-secret-file", "no"), "no: No such file or directory"),
     (("-c", "dog", "--webhook", "https://x.org", "--webhook-secret-file", "e.json"), "--webhook-secret-file: must"),
     (("-c", "dog", "--price", "2"), "--price belongs to --dry-run"),
-    (("--captions-file", "no name"), "--captions-file: String should match pattern"),
+    (("-c", "dog", "--name", "a/b"), "--name: must be up to 80 letters, digits, spaces or . _ - and begin with"),
+    (("-c", "dog", "--name", ""), "--name: must not be empty"),
+    (("--set", "x" * 81), "--set: must have at most 80 characters, not 81"),
+    (("--captions-file", "no name"), "--captions-file: must be letters, digits, - _ or single dots"),
 ]
 
 

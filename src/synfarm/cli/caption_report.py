@@ -8,6 +8,7 @@ from synfarm.cli.farm import Farm
 from synfarm.cli.identify import JobArgument, job_id
 from synfarm.cli.options import Json, on_farm
 from synfarm.cli.screen import output, write_json
+from synfarm.cli.submission import cures_of_the_command
 from synfarm.cli.tables import facts, percent, table
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _BARS = " ▁▂▃▄▅▆▇█"
 @on_farm
 def report(farm: Farm, job: JobArgument, as_json: Json = False) -> None:
     """What a job's captions are like: kept and refused, how varied, which concepts are hard, what repeats."""
-    with farm.client(patient=True) as client:
+    with farm.client(patient=True) as client, cures_of_the_command():
         found = client.jobs.report(job_id(client, job))
     if as_json:
         write_json(found)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -88,6 +90,7 @@ def _from_json(text: str, source: str) -> tuple[Concept, ...]:
     from pydantic import ValidationError
 
     from synfarm.contracts.jobs import Concept
+    from synfarm.contracts.wording import in_words
 
     try:
         found = json.loads(text)
@@ -105,8 +108,8 @@ def _from_json(text: str, source: str) -> tuple[Concept, ...]:
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
-            fault = first["msg"].removeprefix("Value error, ")
-            raise _refused(source, f"concept {number}: {place + ': ' if place else ''}{fault}.") from error
+            told = f"{place + ': ' if place else ''}{in_words(error)}"
+            raise _refused(source, f"concept {number}: {told}.") from error
         before = seen.setdefault(concept.name.casefold(), number)
         if before != number:
             raise _refused(source, f"concept {number}: {concept.name!r} is concept {before} already; leave one out.")
@@ -115,13 +118,14 @@ def _from_json(text: str, source: str) -> tuple[Concept, ...]:
 
 
 def read_concepts(
-    path: Path | None, words: Sequence[str], *, by_word: str = "--concept ", others: str = ""
+    path: Path | None, words: Sequence[str], *, by_word: str = "--concept ", others: str = "", by_concept: bool = False
 ) -> tuple[Concept, ...]:
     """The concepts of a file or stdin, or those named one by one.
 
     Args:
         by_word: what stands before a word on this command's line; empty where words are arguments of their own.
         others: what this command takes in place of concepts, for the sentence that says that there is nothing.
+        by_concept: this command has `--concept`, which may be what was meant by a file that is not there.
 
     Raises:
         CommandFailed: both are given, or none, or they cannot be used.
@@ -133,5 +137,12 @@ def read_concepts(
         instead = f"; or {others}" if others and not words else ""
         raise CommandFailed(f"{what}: name them {file}, or {how}{instead}.", ExitCode.REFUSED)
     if path is None:
+        # Where a word is a concept, the next command takes it for a file.
+        for word in words if not by_word else ():
+            if os.path.isfile(word):
+                raise CommandFailed(f"{word} is a file: --file {shlex.quote(word)}", ExitCode.REFUSED)
         return concepts_from_text("\n".join(words), by_word.strip() or "concepts")
+    if by_concept and not path.suffix and str(path) != "-" and not path.exists():
+        cure = f"`--concept {shlex.quote(str(path))}` names a concept."
+        raise CommandFailed(f"there is no file {str(path)!r}; {cure}", ExitCode.REFUSED)
     return concepts_from_text(read_text(path), "stdin" if str(path) == "-" else str(path))

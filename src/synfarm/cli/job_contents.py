@@ -86,7 +86,7 @@ def shards(farm: Farm, job: JobArgument, limit: Limit = 20, cursor: Cursor = Non
 
 
 @on_farm
-def spec(farm: Farm, job: JobArgument) -> None:
-    """The frozen spec that a job was made with, as JSON."""
-    with farm.client() as client:
+def spec(farm: Farm, job: JobArgument, as_json: Json = False) -> None:
+    """The frozen spec that a job was made with, as JSON with `--json` and without."""
+    with farm.client() as client, cures_of_the_command():
         write_json(client.jobs.spec(job_id(client, job)))

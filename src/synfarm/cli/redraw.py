@@ -15,6 +15,7 @@ from synfarm.cli.farm import Farm
 from synfarm.cli.identify import checked_id
 from synfarm.cli.options import on_farm
 from synfarm.cli.screen import output, say
+from synfarm.cli.submission import cures_of_the_command
 
 __all__ = ["redraw"]
 
@@ -36,7 +37,7 @@ def redraw(
     job, _, index = caption.partition("-")
     if len(index) != 10 or not index.isdigit():
         raise CommandFailed(f"{caption[:80]!r} is no caption id (JOB-0000000000).", ExitCode.REFUSED)
-    with farm.client() as client:
+    with farm.client() as client, cures_of_the_command():
         group = client.jobs.sample(checked_id(job, "job"), caption)
     if image >= len(group.images):
         raise CommandFailed(f"caption {caption} has images 0 to {len(group.images) - 1}.", ExitCode.NOT_FOUND)

@@ -16,6 +16,7 @@ from synfarm.cli.identify import LATEST, JobArgument, checked_id, job_id
 from synfarm.cli.options import on_farm
 from synfarm.cli.run_of_job import newest_run_on
 from synfarm.cli.screen import errors, output, say
+from synfarm.cli.submission import cures_of_the_command
 from synfarm.cli.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def report(
 
     if run is not None and no_run:
         raise CommandFailed("--run and --no-run: one or the other.", ExitCode.REFUSED)
-    with farm.client() as client:
+    with farm.client() as client, cures_of_the_command():
         view = client.jobs.get(job_id(client, job))
     found = view.job
     trained = None if no_run else _run_on(farm, view, run)

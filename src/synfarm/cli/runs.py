@@ -13,7 +13,7 @@ from synfarm.cli.farm import Farm
 from synfarm.cli.identify import LATEST, RunArgument, checked_id, job_id, run_id
 from synfarm.cli.options import Json, Quiet, Watch, on_farm
 from synfarm.cli.screen import errors, output, say, write_json
-from synfarm.cli.submission import fault_in_words
+from synfarm.cli.submission import cures_of_the_command, fault_in_words
 from synfarm.cli.tables import run_facts, runs_table
 from synfarm.cli.watching import say_report, watch_run
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from synfarm.sdk import Client
 
 __all__ = ["app"]
+
+_PAGE = 20
 
 app = typer.Typer(no_args_is_help=True, help="Runs: networks trained on finished jobs.")
 
@@ -98,7 +100,7 @@ def start(
             jobs = [job_id(client, job) for job in jobs]
     jobs = [checked_id(job, "job") for job in jobs]
     request = _request(jobs, preset, name, seed, ranks, settings or ())
-    with farm.client("trainer") as client:
+    with farm.client("trainer") as client, cures_of_the_command():
         view = _started(client, request)
     if as_json:
         write_json(view)
@@ -114,12 +116,12 @@ def start(
 @on_farm
 def list_runs(
     farm: Farm,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="At most this many.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="At most this many.")] = _PAGE,
     cursor: Annotated[str | None, typer.Option(help="`next_cursor` of the page before.")] = None,
     as_json: Json = False,
 ) -> None:
     """Your runs (an admin's: all), newest first."""
-    with farm.client("trainer") as client:
+    with farm.client("trainer") as client, cures_of_the_command():
         page = client.runs.list(cursor=cursor, limit=limit)
     if as_json:
         write_json(page)
@@ -129,14 +131,15 @@ def list_runs(
         return
     output().print(runs_table(page.items))
     if page.next_cursor:
-        say(errors(), f"There are more: synfarm runs list --cursor {page.next_cursor}")
+        of = "" if limit == _PAGE else f" -n {limit}"
+        say(errors(), f"There are more: synfarm runs list{of} --cursor {page.next_cursor}")
 
 
 @app.command()
 @on_farm
 def show(farm: Farm, run: RunArgument, as_json: Json = False) -> None:
     """One run: its step, losses, speed, checkpoints."""
-    with farm.client("trainer") as client:
+    with farm.client("trainer") as client, cures_of_the_command():
         view = client.runs.get(run_id(client, run))
     if as_json:
         write_json(view)
@@ -152,7 +155,7 @@ def show(farm: Farm, run: RunArgument, as_json: Json = False) -> None:
 @on_farm
 def watch(farm: Farm, run: RunArgument, as_json: Json = False) -> None:
     """Follow a run to its end; Ctrl-C ends the watching, not the run. Exit code 1 unless it completes."""
-    with farm.client("trainer") as client:
+    with farm.client("trainer") as client, cures_of_the_command():
         found = client.runs.get(run_id(client, run)).run
     watch_run(farm, found, as_json=as_json)
 
@@ -161,6 +164,6 @@ def watch(farm: Farm, run: RunArgument, as_json: Json = False) -> None:
 @on_farm
 def stop(farm: Farm, run: RunArgument, as_json: Json = False) -> None:
     """End a run after a last checkpoint."""
-    with farm.client("trainer") as client:
+    with farm.client("trainer") as client, cures_of_the_command():
         view = client.runs.stop(run_id(client, run))
     write_json(view) if as_json else say(output(), f"run {view.run}: {view.state.value}")

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from synfarm.cli.counting import counted
 from synfarm.cli.farm import Farm
 from synfarm.cli.identify import JobArgument, job_id
 from synfarm.cli.options import Json, on_farm
 from synfarm.cli.screen import errors, output, say, write_json
+from synfarm.cli.submission import cures_of_the_command
 from synfarm.cli.tables import table
 from synfarm.cli.whole_file import write_whole
 
@@ -95,7 +97,7 @@ def samples(
     as_json: Json = False,
 ) -> None:
     """Some captions of a job with their images, spread over its concepts; `-o DIR` saves them."""
-    with farm.client(patient=True) as client:
+    with farm.client(patient=True) as client, cures_of_the_command():
         found = job_id(client, job)
         if concept is None and per_concept is None:
             groups, damaged = _spread(client, found, limit)
@@ -103,7 +105,7 @@ def samples(
             groups, damaged = _groups(client, found, concept, per_concept, limit)
         if folder is not None and groups:
             images = _save(client, found, groups, folder)
-            say(errors(), f"{len(groups)} captions with {images} images saved in {folder}")
+            say(errors(), f"{counted(len(groups), 'caption')} with {counted(images, 'image')} saved in {folder}")
     for caption in damaged:
         say(errors(), f"{caption}: left out, what is stored is not what was committed", "yellow")
     if as_json:

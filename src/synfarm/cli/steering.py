@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from synfarm.cli.counting import counted
 from synfarm.cli.exits import CommandFailed, ExitCode
 from synfarm.cli.farm import Farm
 from synfarm.cli.identify import JobArgument, job_id
@@ -105,7 +106,7 @@ def _ask(view: JobView) -> None:
         CommandFailed: it was no, or there is nobody to ask.
     """
     what = f"job {view.job} ({view.name}, {view.state.value.replace('_', ' ')})"
-    made = f"{view.captions_written} captions and {view.counts.images} images"
+    made = f"{counted(view.captions_written, 'caption')} and {counted(view.counts.images, 'image')}"
     # Not typer's own question: that one writes to stdout, which is the answer's alone.
     errors().print(f"Delete {what} with {made} for good? [y/N]", end=" ", highlight=False, soft_wrap=True)
     answer = sys.stdin.readline()

@@ -12,7 +12,7 @@ from synfarm.cli.exits import CommandFailed, ExitCode
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-    from synfarm.sdk import Refused
+    from synfarm.sdk import ApiError
 
 __all__ = ["cures_of_the_command", "fault_in_words"]
 
@@ -54,21 +54,27 @@ _OPTIONS = {
     "captions_per_unit": "--captions-per-unit",
     "error_budget": "--error-budget",
     "Idempotency-Key": "--idempotency-key",
+    "cursor": "--cursor",
     "price_per_gpu_hour": "--price",
     "seed": "--seed",
     "name": "--name",
     "preset": "--preset",
     "ranks": "--ranks",
 }
-# In sentences about a whole request, which name its fields.
+# In sentences about several fields, which name them.
 _WORDS = (
     (re.compile(r"^templates: (concept_set|mix|variant|captions_from)\b"), r"--templates: --\1"),
     (re.compile(r"--concept_set\b|\bconcept_set\b"), "--set"),
     (re.compile(r"--captions_from|\bcaptions_from\b"), "captions that exist"),
     (re.compile(r"^(backgrounds|examples) "), r"--\1: they "),
     (re.compile(r"^concept_draw "), "--draw "),
+    (re.compile(r"\b(min|max)_words\b"), r"--\1-words"),
+    (re.compile(r"^the shares of (mix|templates) sum"), r"--\1: the shares sum"),
 )
 _COLLAGE = "`synfarm concepts show collage` lists what it draws; with a GPU `--renderer diffusers --model …` draws any."
+_JOBS = "`synfarm jobs list` shows yours."
+_SAMPLES = "`synfarm samples JOB` shows what there is."
+_CURSOR = "Begin again without --cursor: each page tells the command for the next."
 _CURES = {
     "unknown_concept": _COLLAGE,
     "backgrounds_missing": "Name some in --backgrounds FILE, or give c a share in --templates as well.",
@@ -76,7 +82,15 @@ _CURES = {
     "caption_file_missing": "`synfarm captions files` lists yours; `synfarm captions upload FILE` makes one.",
     "concept_set_ships": "`synfarm concepts list` marks the sets that are yours.",
     "too_many_concept_sets": "`synfarm concepts delete SET` frees a place: jobs made of it stay as they are.",
-    "unknown_job": "`synfarm jobs list` shows yours.",
+    "concept_set_not_found": "`synfarm concepts list` lists them.",
+    "unknown_job": _JOBS,
+    "job_not_found": _JOBS,
+    "sample_not_found": _SAMPLES,
+    "sample_not_ready": _SAMPLES,
+    "sample_empty": _SAMPLES,
+    "run_not_found": "`synfarm runs list` shows yours.",
+    "cursor_invalid": _CURSOR,
+    "cursor_expired": _CURSOR,
     "too_many_units": "Leave --captions-per-unit out, or make it larger.",
     "job_not_ended": "`synfarm jobs watch` follows it to its end.",
     "job_ended": "`synfarm jobs retry` tries its dead units again, `synfarm jobs extend` plans more captions.",
@@ -101,12 +115,15 @@ def _option(place: Sequence[str | int]) -> tuple[str | None, str]:
 
 def fault_in_words(error: ValidationError) -> str:
     """The first fault of a request, with the option that it came from."""
+    from synfarm.contracts.wording import in_words
+
     first = error.errors()[0]
-    fault = first["msg"].removeprefix("Value error, ").replace("Input should", "must", 1)
+    fault = in_words(error)
     option, rest = _option(first["loc"])
-    if not first["loc"]:
-        for pattern, by in _WORDS:
-            fault = pattern.sub(by, fault)
+    for pattern, by in _WORDS:
+        fault = pattern.sub(by, fault)
+    if fault.startswith("--"):
+        return f"{fault}."
     named = ": ".join(filter(None, (option, rest)))
     return f"{named}: {fault}." if named else f"{fault}."
 
@@ -116,22 +133,24 @@ def cures_of_the_command() -> Iterator[None]:
     """The API tells field and cure as a request has them; here they are told as this command has them.
 
     Raises:
-        CommandFailed: the API refused the request.
+        CommandFailed: the API refused the request, or has not what it names.
     """
-    from synfarm.sdk import Refused
+    from synfarm.sdk import NotFound, Refused
 
     try:
         yield
-    except Refused as refusal:
+    except (NotFound, Refused) as refusal:
         told = _in_words(refusal)
         if told is None:
             raise
-        raise CommandFailed(told, ExitCode.REFUSED) from refusal
+        code = ExitCode.NOT_FOUND if isinstance(refusal, NotFound) else ExitCode.REFUSED
+        raise CommandFailed(told, code) from refusal
 
 
-def _in_words(refusal: Refused) -> str | None:
+def _in_words(refusal: ApiError) -> str | None:
     problem = refusal.problem
-    option, _ = _option((problem.field or "").split("."))
+    # What was not found is named by an argument, whatever the request's field is called.
+    option = None if problem.status == 404 else _option((problem.field or "").split("."))[0]
     if option is None and refusal.code not in _CURES:
         return None
     cure = _CURES.get(refusal.code, problem.hint or "")

@@ -11,6 +11,7 @@ import typer
 
 from synfarm.cli.asking import Asking
 from synfarm.cli.concept_source import read_concepts
+from synfarm.cli.counting import counted
 from synfarm.cli.drawing import Drawing
 from synfarm.cli.exits import CommandFailed, ExitCode
 from synfarm.cli.farm import Farm
@@ -46,6 +47,9 @@ class Source(OptionGroup):
     file: Annotated[
         Path | None,
         typer.Argument(metavar="FILE", help="Concepts, one a line, or a JSON list; '-' reads stdin."),
+    ] = None
+    listed: Annotated[
+        Path | None, typer.Option("--file", "-f", metavar="FILE", help="The same as FILE, as other commands take it.")
     ] = None
     concept: Annotated[
         list[str] | None,
@@ -117,6 +121,8 @@ class Manner(OptionGroup):
         """
         if self.price is not None and not self.dry_run:
             raise CommandFailed("--price belongs to --dry-run.", ExitCode.REFUSED)
+        if self.idempotency_key is not None:
+            _check_key(self.idempotency_key)
         fields = {
             "name": self.name,
             "lane": self.lane,
@@ -185,8 +191,9 @@ def submit(
     else:
         say(output(), view.job)
         if not quiet:
-            of = f" of {len(concepts)} concepts" if concepts else ""
-            say(errors(), f"{view.planned_captions} captions{of}, in {view.planned_units} units.")
+            of = f" of {counted(len(concepts), 'concept')}" if concepts else ""
+            units = counted(view.planned_units, "unit")
+            say(errors(), f"{counted(view.planned_captions, 'caption')}{of}, in {units}.")
             if not watch:
                 say(errors(), f"Watch it: synfarm jobs watch {view.job}")
     if watch:
@@ -194,6 +201,15 @@ def submit(
 
 
 _REFUSED = ExitCode.REFUSED
+
+
+def _check_key(key: str) -> None:
+    from synfarm.contracts.ids import check_idempotency_key
+
+    try:
+        check_idempotency_key(key)
+    except ValueError as error:
+        raise CommandFailed(f"--idempotency-key: {error}.", _REFUSED) from error
 
 
 def _show(plan: JobPlan) -> None:
@@ -217,11 +233,14 @@ def _concepts(source: Source, asking: Asking) -> Sequence[Concept]:
             raise CommandFailed(f"--variant cc12m are captions of your own: {cure}.", _REFUSED)
         named.remove("--variant")
     named += given
-    listed = [what for what, there in (("a FILE", source.file), ("--concept", source.concept)) if there]
+    if source.file is not None and source.listed is not None:
+        raise CommandFailed("name one file of concepts: by FILE or by --file, not both.", _REFUSED)
+    file = source.listed or source.file
+    listed = [what for what, there in (("a FILE", file), ("--concept", source.concept)) if there]
     if len(named) + bool(listed) > 1:
         both = " and ".join([*listed, *named])
         raise CommandFailed(f"say what to caption in one way: {both} exclude each other.", _REFUSED)
-    return () if named else read_concepts(source.file, source.concept or (), others=_OTHERS)
+    return () if named else read_concepts(file, source.concept or (), others=_OTHERS, by_concept=True)
 
 
 def _completed(client: Client, source: Source, asking: Asking, body: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from synfarm.cli.counting import counted
 from synfarm.cli.display import open_display
 from synfarm.cli.exits import CommandFailed, ExitCode
 from synfarm.cli.farm import Farm
@@ -79,8 +80,9 @@ def watch_job(farm: Farm, job: str, *, as_json: bool = False) -> None:
         raise CommandFailed(f"job {job} ended {view.state.value}: {_why(view.reason)}")
     if not as_json:
         counts = view.counts
-        made = [f"{counts.captions} captions", f"{counts.images} images", f"{counts.empty} slots left empty"]
-        made += [f"{counts.units_dead} units lost"] if counts.units_dead else []
+        made = [counted(counts.captions, "caption"), counted(counts.images, "image")]
+        made += [f"{counted(counts.empty, 'slot')} left empty"]
+        made += [f"{counted(counts.units_dead, 'unit')} lost"] if counts.units_dead else []
         kept = f"; {texts_kept(view.texts_kept, view.draws, view.rejections)}" if view.draws else ""
         say(output(), f"job {job} {view.state.value}: {', '.join(made)}{kept}")
         say(errors(), f"Next: synfarm samples {job} -o pictures, synfarm runs start {job} --watch")
