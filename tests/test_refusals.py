@@ -39,6 +39,11 @@ WELL: dict[str, Any] = {"concepts": ["dog"], "captions": 64}
         ({"concepts": ["d" * 81]}, "concepts.0.name", "concepts.0.name must have at most 80 characters."),
         ({"concepts": [""]}, "concepts.0.name", "concepts.0.name must not be empty."),
         ({"concepts": ["a\nb"]}, "concepts.0.name", "concepts.0.name must not hold control characters or line breaks."),
+        (
+            {"name": "a/b"},
+            "name",
+            "name must be up to 80 letters, digits, spaces or . _ - and begin with a letter or digit, not 'a/b'.",
+        ),
         ({"lane": "urgent"}, "lane", "lane must be 'high', 'normal' or 'low', not 'urgent'."),
         (
             {"render": {"image_format": "png"}},

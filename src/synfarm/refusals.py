@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from synfarm.contracts.base import FieldFault
 from synfarm.contracts.problems import Problem
+from synfarm.contracts.wording import made_of
 
 __all__ = ["refusal"]
 
@@ -120,7 +121,8 @@ def _words(fault: Fault) -> str:
         unit = "characters" if kind.startswith("string") else "items"
         return f"must have at most {context['max_length']} {unit}"
     if kind == "string_pattern_mismatch":
-        return f"must match {context['pattern']}, which {_shown(value)} does not"
+        words = made_of(context["pattern"])
+        return f"{words}, not {_shown(value)}" if words else f"holds characters that it may not: {_shown(value)}"
     message = str(fault["msg"]).removeprefix("Value error, ")
     if kind == "value_error":
         return message

@@ -120,7 +120,7 @@ def test_a_try_takes_sets_templates_backgrounds_and_examples(farm: Any, tmp_path
         (("--variant", "cc12m"), "variant cc12m are captions of your own; there is no prompt to try"),
         (("--variant", "IN+h+Places"), "--variant: Captions of variant 'IN+h+Places' are joined words"),
         (("--set", "demmo"), "--set: There is no concept set 'demmo'. Did you mean demo?"),
-        (("dog", "--templates", "c,bg=1"), "--templates: Template 'c,bg' needs backgrounds, and 1 concepts have none"),
+        (("dog", "--templates", "c,bg=1"), "--templates: Template 'c,bg' needs backgrounds, and 1 concept has none"),
         (("dog", "cat", "-n", "40"), "At most 64 captions at once"),
     ],
 )

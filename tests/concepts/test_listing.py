@@ -33,7 +33,7 @@ def test_names_synonyms_comments_headings() -> None:
         ("dog\n\nDog\n", 3, r"'Dog' stands for 'dog' already \(line 1\)"),
         ("dog: puppy\nfox: Puppy\n", 2, r"'Puppy' stands for 'dog' already \(line 1\)"),
         ("dog => cat\n", 1, "must not hold '=>'"),
-        ("x" * 81, 1, "name: String should have at most 80 characters"),
+        ("x" * 81, 1, "name: must have at most 80 characters, not 81"),
         ("# nothing\n\n", 0, "the list names no concept"),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
-__all__ = ["in_words"]
+__all__ = ["in_words", "made_of"]
 
 _BEGINS = "and begin with a letter or digit"
 _MADE_OF = {
@@ -23,12 +23,17 @@ _MADE_OF = {
 """By pattern, which no user should have to read."""
 
 
+def made_of(pattern: str) -> str | None:
+    """What a text must be to match; None for a pattern that no user meets."""
+    return _MADE_OF.get(pattern)
+
+
 def in_words(error: ValidationError) -> str:
     """The first fault as the end of a sentence that begins with the value's name."""
     fault = error.errors()[0]
     told = fault.get("ctx", {})
     if fault["type"] == "string_pattern_mismatch":
-        return _MADE_OF.get(told["pattern"], "holds characters that it may not")
+        return made_of(told["pattern"]) or "holds characters that it may not"
     if fault["type"] == "string_too_long":
         return f"must have at most {told['max_length']} characters, not {len(str(fault['input']))}"
     if fault["type"] == "string_too_short":

@@ -97,7 +97,12 @@ async def test_own_examples_and_layout_are_shown(site: Any) -> None:
         ({"mix": "paper", "templates": {"c": 1}}, "invalid_request", "body", "has its own"),
         ({"variant": "cc12m"}, "invalid_request", "body", "no prompt to try"),
         ({"variant": "IN+h+Places"}, "nothing_to_try", "variant", "another variant"),
-        ({"concepts": ["dog"], "templates": {"c,bg": 1}}, "backgrounds_missing", "templates", "have none: dog"),
+        (
+            {"concepts": ["dog"], "templates": {"c,bg": 1}},
+            "backgrounds_missing",
+            "templates",
+            "1 concept has none: dog",
+        ),
         ({"concepts": ["dog"], "backgrounds": {"cat": ["a yard"]}}, "unknown_concept", "backgrounds.cat", "'cat'"),
         (
             {"concepts": ["dog"], "backgrounds": {"Dog": ["a yard"], "dog": ["a hill"]}},

@@ -184,7 +184,8 @@ def _refuse_bare(members: Sequence[Drawable], templates: Mapping[Template, float
     """``c,bg`` was asked for by name: then every object has backgrounds, or ``c`` is asked for as well."""
     bare = [member.concept.name for member in members if member.backgrounds is None and member.concept.kind == "object"]
     if bare and templates.get(Template.BACKGROUND, 0) > 0 and not templates.get(Template.CONCEPT, 0):
-        detail = f"Template 'c,bg' needs backgrounds, and {len(bare)} concepts have none: {', '.join(bare[:5])}."
+        few = "1 concept has" if len(bare) == 1 else f"{len(bare)} concepts have"
+        detail = f"Template 'c,bg' needs backgrounds, and {few} none: {', '.join(bare[:5])}."
         hint = "Send \"backgrounds\": a list for all concepts or one by concept; or give template 'c' a share as well."
         raise ProblemError(422, "backgrounds_missing", detail, field=field, hint=hint)
 
