@@ -121,8 +121,8 @@ def _words(fault: Fault) -> str:
         unit = "characters" if kind.startswith("string") else "items"
         return f"must have at most {context['max_length']} {unit}"
     if kind == "string_pattern_mismatch":
-        words = made_of(context["pattern"])
-        return f"{words}, not {_shown(value)}" if words else f"holds characters that it may not: {_shown(value)}"
+        told = made_of(context["pattern"])
+        return f"{told}, not {_shown(value)}" if told else f"holds characters that it may not: {_shown(value)}"
     message = str(fault["msg"]).removeprefix("Value error, ")
     if kind == "value_error":
         return message
