@@ -62,7 +62,7 @@ BODIES = [
     ("infinite guidance", '{"concepts":["dog"],"captions":1,"render":{"guidance":Infinity}}', None, ""),
     ("words in no order", body(caption={"min_words": 30, "max_words": 10}), None, "min_words"),
     ("a field that is none", body(captons=5), "captons", "captions"),
-    ("a name that is a path", body(name="../../etc"), "name", "match"),
+    ("a name that is a path", body(name="../../etc"), "name", "begin with a letter or digit"),
     # the body itself
     ("no body", b"", "body", "Content-Type"),
     ("no JSON", b"{", "body", "JSON"),

@@ -87,6 +87,16 @@ def _stands_beside(text: str, field: str, words: str) -> None:
 
 
 @pytest.mark.integration
+@pytest.mark.parametrize("action", ["plan", "try"])
+async def test_a_share_that_goes_to_another_prompt_is_told(open_page: Any, action: str) -> None:
+    async with open_page() as page:
+        wish = {**FORM, "template_c": "0.5", "template_bg": "0.5", "backgrounds": "dog: a yard", "action": action}
+        answer = await page.post("/ui/jobs/new", data=wish)
+    assert answer.status_code == 200
+    assert "1 of 2 concepts without backgrounds: there c takes the share of c,bg." in answer.text
+
+
+@pytest.mark.integration
 async def test_prompts_are_tried(site: Any, open_page: Any) -> None:
     async with open_page() as page:
         tried = await page.post("/ui/jobs/new", data={**FORM, "action": "try", "tries": "2"})
