@@ -72,3 +72,10 @@ async def test_the_async_client_has_the_same_call(farm: Any, job: str) -> None:
     assert report.job == job
     assert report.words is not None
     assert report.words.histogram == {5: 1, 7: 1}
+
+
+def test_captions_are_listed_by_index_and_whole_ids_are_for_programs(farm: Any, job: str) -> None:
+    lines = farm.run("jobs", "captions", job).stdout.splitlines()
+    assert lines[0].split() == ["index", "concept", "template", "second", "text", "texts"]
+    assert [line.split()[0] for line in lines[2:]] == ["0", "1", "2"]
+    assert caption_id(job, 1) in farm.run("jobs", "captions", job, "--json").stdout

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.cells import cell_len
 
 from synfarm.cli.asking import Asking
 from synfarm.cli.caption_files import files, upload
@@ -19,6 +22,8 @@ from synfarm.cli.submission import cures_of_the_command, fault_in_words
 from synfarm.cli.tables import table
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from synfarm.contracts.tries import TryAnswer
 
 __all__ = ["app"]
@@ -72,14 +77,24 @@ def try_captions(
 
 def _show(answer: TryAnswer, *, prompts: bool) -> None:
     seconds = any(item.second for item in answer.items)
-    rows = table("concept", *(("template", "second") if seconds else ()), "caption", "refused")
-    for item in answer.items:
-        asked = (item.template.value, item.second or "") if seconds else ()
-        text = item.text or " ".join(item.answer.split()) or "(nothing)"
-        rows.add_row(item.concept, *asked, text, item.refused or "")
-        if prompts:
-            rows.add_row("", *("" for _ in asked), item.prompt, "", style="dim")
-    output().print(rows)
+    names = ("concept", *(("template", "second") if seconds else ()), "text", "refused")
+    rows = [
+        (
+            item.concept,
+            *((item.template.value, item.second or "") if seconds else ()),
+            item.text or " ".join(item.answer.split()) or "(nothing)",
+            item.refused or "",
+        )
+        for item in answer.items
+    ]
+    screen = output()
+    if prompts:
+        _with_prompts(screen, names, rows, [item.prompt for item in answer.items])
+    else:
+        made = table(*names)
+        for row in rows:
+            made.add_row(*row)
+        screen.print(made)
     for note in answer.notes:
         say(errors(), note, "yellow")
     kept = sum(item.text is not None for item in answer.items)
@@ -87,6 +102,24 @@ def _show(answer: TryAnswer, *, prompts: bool) -> None:
         errors(),
         f"{kept} of {len(answer.items)} kept; written by {answer.llm_model}. A job draws again what is refused.",
     )
+
+
+def _with_prompts(screen: Console, names: Sequence[str], rows: Sequence[Sequence[str]], prompts: Sequence[str]) -> None:
+    """Each row with its prompt below, as wide as the screen: in a cell examples would be folded beyond recognition."""
+    most = 14 if screen.width < 110 else 40
+    widths = [min(most, max(map(cell_len, (name, *of)))) for name, *of in zip(names, *rows, strict=True)]
+    for place, (row, prompt) in enumerate(zip(rows, prompts, strict=True)):
+        made = table(*names)
+        # Tables of one row each stand as one below the other.
+        made.show_header, made.expand = place == 0, True
+        for column, width in zip(made.columns, widths, strict=True):
+            if column.header == "text":
+                column.ratio = 1
+            else:
+                column.width = width
+        made.add_row(*row)
+        screen.print(made)
+        say(screen, indent(prompt, "   "), "dim")
 
 
 for _command in (upload, files):

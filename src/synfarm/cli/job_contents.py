@@ -26,7 +26,7 @@ def _more(command: str, job: str, cursor: int | None) -> None:
 
 @on_farm
 def captions(farm: Farm, job: JobArgument, limit: Limit = 20, cursor: Cursor = None, as_json: Json = False) -> None:
-    """Captions written so far with what they were asked by; empty slots with the reason."""
+    """Captions written so far with what they were asked by; empty slots with the reason. Whole ids: `--json`."""
     with farm.client() as client, cures_of_the_command():
         found = job_id(client, job)
         page = client.jobs.captions(found, cursor=cursor, limit=limit)
@@ -36,11 +36,11 @@ def captions(farm: Farm, job: JobArgument, limit: Limit = 20, cursor: Cursor = N
     if not page.items:
         say(errors(), f"Job {found} has no captions{' there' if cursor else ' yet'}: synfarm jobs show {found}")
         return
-    rows = table("caption", "concept", "template", "second", "text", "texts", right=("texts",))
+    rows = table("index", "concept", "template", "second", "text", "texts", right=("index", "texts"))
     for record in page.items:
         empty = f"(empty: {record.empty_reason.value})" if record.empty_reason is not None else ""
         second, asked = record.second or "", str(record.draws)
-        rows.add_row(record.caption_id, record.concept, record.template.value, second, record.text or empty, asked)
+        rows.add_row(str(record.index), record.concept, record.template.value, second, record.text or empty, asked)
     output().print(rows)
     _more("captions", found, page.next_cursor)
 

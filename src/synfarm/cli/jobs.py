@@ -43,7 +43,8 @@ def list_jobs(
     if not page.items:
         say(errors(), "No jobs yet. Make one: synfarm jobs submit --concept dog --concept apple --captions 40")
         return
-    output().print(jobs_table(page.items))
+    screen = output()
+    screen.print(jobs_table(page.items, screen))
     if page.next_cursor:
         of = "" if limit == _PAGE else f" -n {limit}"
         say(errors(), f"There are more: synfarm jobs list{of} --cursor {page.next_cursor}")

@@ -129,7 +129,8 @@ def list_runs(
     if not page.items:
         say(errors(), "No runs yet. Start one on a finished job: synfarm runs start JOB")
         return
-    output().print(runs_table(page.items))
+    screen = output()
+    screen.print(runs_table(page.items, screen))
     if page.next_cursor:
         of = "" if limit == _PAGE else f" -n {limit}"
         say(errors(), f"There are more: synfarm runs list{of} --cursor {page.next_cursor}")

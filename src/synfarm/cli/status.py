@@ -37,7 +37,7 @@ def status(data_dir: DataDir = None, as_json: Json = False) -> None:
     out.print(_processes(told))
     if told.problem:
         say(errors(), told.problem, "yellow")
-    for title, rows in (("Jobs under way", jobs_table(told.jobs)), ("Runs under way", runs_table(told.runs))):
+    for title, rows in (("Jobs under way", jobs_table(told.jobs, out)), ("Runs under way", runs_table(told.runs, out))):
         if rows.row_count:
             say(out, f"\n{title}", "bold")
             out.print(rows)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich import box
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -13,6 +14,8 @@ from synfarm.cli.learnt import knn_rows
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from rich.console import Console
 
     from synfarm.contracts.views import JobView, RunView
 
@@ -70,14 +73,45 @@ def _speed(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}" if value < 100 else f"{value:.0f}"
 
 
+_WHOLE = frozenset({"job", "run", "caption", "refused"})
+_AT_LEAST = {"name": 8, "state": 9, "text": 20}
+"""Columns that stay: a text of two letters a line is not read. ``state`` holds its longest word."""
+
+
 def table(*columns: str, right: Iterable[str] = ()) -> Table:
-    """An empty table; the columns named in ``right`` hold numbers. Ids are never folded."""
+    """An empty table; the columns named in ``right`` hold numbers. Ids and numbers are never folded."""
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    numbers = frozenset(right)
     for name in columns:
         # Rows of a farm are for reading: what does not fit is folded, an id never, for it is there to be copied.
-        whole = name in {"job", "run", "caption", "pid", "state"}
-        made.add_column(name, no_wrap=whole, overflow="fold", justify="right" if name in right else "left")
+        made.add_column(
+            name,
+            no_wrap=name in _WHOLE | numbers,
+            overflow="fold",
+            justify="right" if name in numbers else "left",
+            min_width=_AT_LEAST.get(name),
+        )
     return made
+
+
+_NARROW = 110
+_FIRST_TO_GO = ("img/s", "ETA", "made")
+
+
+def _fitted(columns: Sequence[str], rows: Sequence[Sequence[str | Text]], screen: Console) -> Table:
+    """A table of the rows. On a narrow console columns go one by one until nothing more has to be folded."""
+    for gone in range(len(_FIRST_TO_GO) + 1):
+        left = [place for place, name in enumerate(columns) if name not in _FIRST_TO_GO[:gone]]
+        made = table(*(columns[place] for place in left), right=_NUMBERS)
+        for row in rows:
+            made.add_row(*(row[place] for place in left))
+        if screen.width >= _NARROW or _whole_width(made, screen) <= screen.width:
+            break
+    return made
+
+
+def _whole_width(made: Table, screen: Console) -> int:
+    return Measurement.get(screen, screen.options.update(max_width=10_000), made).maximum
 
 
 def facts(rows: Mapping[str, str | Text]) -> Table:
@@ -90,47 +124,55 @@ def facts(rows: Mapping[str, str | Text]) -> Table:
     return made
 
 
-def jobs_table(jobs: Iterable[JobView]) -> Table:
-    made = table("job", "name", "state", "done", "captions", "images", "img/s", "ETA", "made", right=_NUMBERS)
+_JOBS = ("job", "name", "state", "done", "captions", "images", "img/s", "ETA", "made")
+_RUNS = ("run", "name", "state", "preset", "step", "done", "img/s", "ETA", "loss", "made")
+_NUMBERS = ("done", "captions", "images", "img/s", "ETA", "step", "loss")
+
+
+def jobs_table(jobs: Iterable[JobView], screen: Console) -> Table:
+    """For ``screen``: a narrow one is not shown everything."""
+    rows: list[tuple[str | Text, ...]] = []
     for job in jobs:
         settled = job.counts.captions + job.counts.empty
         state = state_text(job.state.value)
         if job.stalled:
             state.append(" (stalled)", style="red")
-        made.add_row(
-            job.job,
-            job.name,
-            state,
-            percent(settled, job.planned_captions),
-            f"{job.counts.captions}/{job.planned_captions}",
-            str(job.counts.images),
-            _speed(job.images_per_second),
-            span(job.eta_seconds),
-            _when(job.created_at),
+        rows.append(
+            (
+                job.job,
+                job.name,
+                state,
+                percent(settled, job.planned_captions),
+                f"{job.counts.captions}/{job.planned_captions}",
+                str(job.counts.images),
+                _speed(job.images_per_second),
+                span(job.eta_seconds),
+                _when(job.created_at),
+            )
         )
-    return made
+    return _fitted(_JOBS, rows, screen)
 
 
-_NUMBERS = ("done", "captions", "images", "img/s", "ETA", "step", "restarts", "pid", "age")
-
-
-def runs_table(runs: Iterable[RunView]) -> Table:
-    made = table("run", "name", "state", "preset", "step", "done", "img/s", "ETA", "loss", "made", right=_NUMBERS)
+def runs_table(runs: Iterable[RunView], screen: Console) -> Table:
+    """As :func:`jobs_table`."""
+    rows: list[tuple[str | Text, ...]] = []
     for run in runs:
         total = run.losses.get("total")
-        made.add_row(
-            run.run,
-            run.name,
-            state_text(run.state.value),
-            run.preset,
-            f"{run.step}/{run.total_steps}",
-            percent(run.step, run.total_steps),
-            _speed(run.images_per_second),
-            span(run.eta_seconds),
-            "-" if total is None else f"{total:.3f}",
-            _when(run.created_at),
+        rows.append(
+            (
+                run.run,
+                run.name,
+                state_text(run.state.value),
+                run.preset,
+                f"{run.step}/{run.total_steps}",
+                percent(run.step, run.total_steps),
+                _speed(run.images_per_second),
+                span(run.eta_seconds),
+                "-" if total is None else f"{total:.3f}",
+                _when(run.created_at),
+            )
         )
-    return made
+    return _fitted(_RUNS, rows, screen)
 
 
 def _counted(counts: Mapping[str, int]) -> str:
