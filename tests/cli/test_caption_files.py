@@ -41,6 +41,9 @@ def test_stdin_and_json_lines(farm: Any, tmp_path: Path) -> None:
     assert (one.stdout, "1 caption. Make a job of them" in one.stderr) == ("lines\n", True)
     other = farm.run("captions", "upload", lines, "--name", "told", "--text")
     assert other.exit_code == 0, "as text it is a caption too"
+    bad = lines.read_bytes() + b'{"text": "a dog", "kind": "animal"}\n'
+    untold = farm.run("captions", "upload", "-", "--name", "by-first-line", stdin=bad)
+    assert (untold.exit_code, "line 2: kind must be" in untold.stderr) == (2, True), untold.stderr
 
 
 @pytest.mark.integration

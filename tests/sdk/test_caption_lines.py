@@ -45,6 +45,19 @@ def test_text_and_json_lines_by_the_name_of_the_file(tmp_path: Path) -> None:
     assert read(list(parts_of([GivenCaption(text="an owl"), "a cat"])))[0][1].text == "a cat"
 
 
+def test_json_lines_are_known_by_the_first_one(tmp_path: Path) -> None:
+    line, heron = '{"text": "Two herons", "concept": "heron"}', GivenCaption(text="Two herons", concept="heron")
+    file = tmp_path / "export.txt"
+    file.write_bytes(f"\ufeff {line}\r\n{line}\n".encode())
+    assert read(list(parts_of(file))) == [[heron, heron]]
+    assert read(list(parts_of(iter([line + "\n"])))) == [[heron]]
+    assert read(list(parts_of([line], jsonl=False)))[0][0].text == line
+    for words in ("{a dog}", '{"a": "dog"}', '["text"]', '"text"', '{"a":' * 300):
+        assert read(list(parts_of([words, line])))[0][0].text == words
+    with pytest.raises(BadCaptionLine, match="line 2: Invalid JSON"):
+        list(parts_of([line, "a dog"]))
+
+
 @pytest.mark.parametrize(
     ("content", "name", "says"),
     [

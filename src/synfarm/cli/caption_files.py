@@ -38,7 +38,8 @@ def upload(
         str | None, typer.Option(help="By which jobs take it; the file's own without its ending unless told.")
     ] = None,
     jsonl: Annotated[
-        bool | None, typer.Option("--jsonl/--text", help="Whether lines are JSON; as the file's name ends unless told.")
+        bool | None,
+        typer.Option("--jsonl/--text", help="Whether lines are JSON; as the name and the first line tell, by default."),
     ] = None,
     quiet: Quiet = False,
     as_json: Json = False,

@@ -50,7 +50,8 @@ class AsyncCaptionFiles:
         """Upload a file, or captions one by one, and commit it; after a failure call it again with the same lines.
 
         Args:
-            jsonl: whether lines are JSON, ``{"text": …, "concept": …}``; by default as the file's name ends.
+            jsonl: whether lines are JSON, ``{"text": …, "concept": …}``; by default as the file's name
+                ends and its first line tells.
             told: called with each part that is there.
 
         Raises:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TypeAlias
 
@@ -31,7 +32,8 @@ def parts_of(source: CaptionSource, *, jsonl: bool | None = None) -> Iterator[by
     """Bodies of the parts in order, read as they are asked for: 10,000 lines each, the last may be shorter.
 
     Args:
-        jsonl: whether lines are JSON, ``{"text": …, "concept": …}``; by default as the file's name ends.
+        jsonl: whether lines are JSON, ``{"text": …, "concept": …}``; by default as the file's name ends, and by
+            what the first line is: an object with ``text`` is no caption that anybody means as it is.
 
     Raises:
         BadCaptionLine: names the line; a source without any is one too.
@@ -40,12 +42,16 @@ def parts_of(source: CaptionSource, *, jsonl: bool | None = None) -> Iterator[by
     if isinstance(source, str | os.PathLike):
         path = Path(source)
         with path.open("rb") as file:
-            yield from _parts(file, path.suffix.casefold() in _JSON_LINES if jsonl is None else jsonl)
+            yield from _parts(file, True if jsonl is None and path.suffix.casefold() in _JSON_LINES else jsonl)
     else:
-        yield from _parts(source, bool(jsonl))
+        yield from _parts(source, jsonl)
 
 
-def _parts(lines: Iterable[str | bytes | GivenCaption], json_lines: bool) -> Iterator[bytes]:
+def _parts(lines: Iterable[str | bytes | GivenCaption], told: bool | None) -> Iterator[bytes]:
+    following = iter(lines)
+    first = list(islice(following, 1))
+    json_lines = any(map(_is_object_with_text, first)) if told is None else told
+    lines = chain(first, following)
     captions = (_caption(number, line, json_lines) for number, line in enumerate(lines, 1))
     written = False
     while part := b"".join(caption.to_bytes() + b"\n" for caption in islice(captions, PART_LINES)):
@@ -53,6 +59,17 @@ def _parts(lines: Iterable[str | bytes | GivenCaption], json_lines: bool) -> Ite
         yield part
     if not written:
         raise BadCaptionLine(1, "there is no caption; write one a line")
+
+
+def _is_object_with_text(line: str | bytes | GivenCaption) -> bool:
+    if isinstance(line, GivenCaption):
+        return False
+    try:
+        text = line.decode("utf-8-sig") if isinstance(line, bytes) else line.removeprefix("\ufeff")
+        found = json.loads(text) if text.lstrip().startswith("{") else None
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and "text" in found
 
 
 def _caption(number: int, line: str | bytes | GivenCaption, json_lines: bool) -> GivenCaption:
