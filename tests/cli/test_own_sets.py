@@ -76,7 +76,7 @@ def test_backgrounds_of_no_concept_are_told(farm: Any, tmp_path: Path) -> None:
     (tmp_path / "yards.json").write_text(json.dumps({"dgo": ["a yard"]}))
     done = farm.run("concepts", "upload", tmp_path / "mine.txt", "--backgrounds", tmp_path / "yards.json")
     assert done.exit_code == 2, done.output
-    assert "--backgrounds: backgrounds names 'dgo', which is no concept of this set. Did you mean dog?" in done.stderr
+    assert "no list is of a concept of this request; the first is of 'dgo'. Did you mean dog?" in done.stderr
 
 
 def test_a_set_that_ships_cannot_be_deleted(farm: Any) -> None:

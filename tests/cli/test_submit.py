@@ -105,6 +105,16 @@ def test_a_share_of_prompts_that_nothing_can_be_asked_by_is_told(farm: Any, comm
 
 
 @pytest.mark.integration
+def test_lists_of_other_concepts_are_left_out_and_told(farm: Any, files: Path) -> None:
+    own = ("-c", "Dog", "--captions", "6", "--templates", "c,bg", "--backgrounds", "by.json")
+    done = farm.run("jobs", "submit", *own, "--dry-run", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert "--backgrounds by.json: 1 of 2 lists left out, for the request has no such concept: owl" in done.stderr
+    assert JobPlan.from_bytes(done.stdout).prompts[0].endswith("Dog, a kennel =>")
+    assert "left out" not in farm.run("jobs", "submit", *own, "-c", "owl", "--dry-run").stderr
+
+
+@pytest.mark.integration
 def test_captions_that_exist(farm: Any, files: Path) -> None:
     (files / "mine.txt").write_text("".join(f"a dog on rock {n}\n" for n in range(30)))
     assert farm.run("captions", "upload", "mine.txt", "--name", "rocks").exit_code == 0
@@ -166,6 +176,8 @@ BAD: list[tuple[tuple[str, ...], str]] = [
     (("-c", "dog", "--backgrounds", "n.json"), "--backgrounds n.json: item 2: '7': must be a valid string"),
     (("-c", "dog", "--backgrounds", "e.json"), "--backgrounds e.json: must hold backgrounds: "),
     (("-c", "dog", "--backgrounds", "d.json"), "--backgrounds d.json: 'dog': must hold backgrounds"),
+    (("-c", "dig", "--backgrounds", "by.json"), "first is of 'dog'. Did you mean dig?"),
+    (("-c", "sled", "--backgrounds", "by.json"), "first is of 'dog'. Add lists for them, or leave --backgrounds out."),
     (("-c", "dog", "--examples", "no.csv"), "--examples no.csv: cannot be read"),
     (("-c", "dog", "--examples-use", "replace"), "--examples-use belongs to --examples FILE"),
     (("-c", "dog", "--layout", "chat"), "'chat' is not one of"),
@@ -220,10 +232,6 @@ AT_THE_FARM: list[tuple[tuple[str, ...], str]] = [
     (("--set", "in1k", "--captions", "9"), "--set: The collage renderer cannot draw "),
     (("-c", "dog", "--templates", "c,bg"), "--templates: Template 'c,bg' needs backgrounds"),
     (("-c", "dog", "--templates", "c,bg"), "Name some in --backgrounds FILE"),
-    (
-        ("-c", "dog", "--backgrounds", "by.json"),
-        "--backgrounds: backgrounds names 'owl', which is no concept of this job",
-    ),
     (("-c", "dog", "--examples", "yards.json"), "--examples: line 1: the first line must name the columns"),
     (
         ("-c", "dog", "--examples", "few.csv", "--examples-use", "replace"),

@@ -125,7 +125,7 @@ class Asking(OptionGroup):
             "mix": None if self.mix is None else _mix(self.mix),
             "variant": self.variant,
             "templates": None if self.templates is None else _templates(self.templates),
-            "backgrounds": None if self.backgrounds is None else read_backgrounds(self.backgrounds),
+            "backgrounds": None if self.backgrounds is None else read_backgrounds(self.backgrounds, concepts),
             "examples": None if self.examples is None else read_examples(self.examples, self.examples_use or "extend"),
             "caption": self._caption(),
             "seed": self.seed,

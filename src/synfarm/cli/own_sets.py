@@ -46,10 +46,11 @@ def upload(
     from synfarm.contracts.concept_sets import ConceptSetRequest
 
     named = upload_name(file, name)
+    concepts = read_concepts(file, ())
     body = {
-        "concepts": read_concepts(file, ()),
+        "concepts": concepts,
         "title": title,
-        "backgrounds": None if backgrounds is None else read_backgrounds(backgrounds),
+        "backgrounds": None if backgrounds is None else read_backgrounds(backgrounds, concepts),
     }
     try:
         request = ConceptSetRequest.model_validate({key: value for key, value in body.items() if value is not None})
