@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from synfarm.cli.backgrounds import stored
 from synfarm.contracts.jobs import JobRequest
 
 MAKE = ("backgrounds", "make")
@@ -147,49 +141,6 @@ def test_places_where_no_file_can_be(run: Any, tmp_path: Path) -> None:
         assert (done.exit_code, told in done.stderr) == (2, True), done.output
 
 
-@pytest.mark.integration
-def test_a_kill_keeps_what_was_answered(farm: Any, tmp_path: Path) -> None:
-    names, out = [f"thing {i}" for i in range(60)], tmp_path / "out.json"
-    command = [sys.executable, "-m", "synfarm.cli", *MAKE, *names, "-n", "80", "--at-once", "1", "-o", str(out)]
-    process = subprocess.Popen(command, env={**os.environ, **farm.env}, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not (out.exists() and len(lists(out)) > 2):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    before = lists(out)
-    assert 2 < len(before) < len(names)
-    names = list(before)
-    done = farm.run(*MAKE, *names, "-n", "60", "-o", out)
-    assert done.exit_code == 0, done.output
-    for name, settings in lists(out).items():
-        assert settings[: len(before[name])] == before[name]
-
-
-@pytest.mark.integration
-def test_ctrl_c_ends_it_in_good_order(farm: Any, tmp_path: Path) -> None:
-    names, out = [f"thing {i}" for i in range(200)], tmp_path / "out.json"
-    command = [sys.executable, "-m", "synfarm.cli", *MAKE, *names, "-n", "80", "-o", str(out)]
-    with subprocess.Popen(command, env={**os.environ, **farm.env}, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        process.stderr.readline()
-        process.send_signal(signal.SIGINT)
-        told = process.stderr.read()
-    assert process.returncode == 130
-    assert f"interrupted; what was answered is in {out}, and the same command goes on." in told
-    assert lists(out)
-
-
-@pytest.mark.integration
-def test_a_farm_without_its_language_model(farm: Any, run: Any, tmp_path: Path) -> None:
-    done = run(*MAKE, "dog", "-o", tmp_path / "x.json", "--url", "http://127.0.0.1:1")
-    assert done.exit_code == 3
-    assert "nothing was answered yet" in done.stderr
-    assert not (tmp_path / "x.json").exists()
-
-
 def test_sets_with_settings_are_listed(run: Any) -> None:
     shown = run("backgrounds", "list")
     assert shown.exit_code == 0
@@ -212,31 +163,3 @@ def test_settings_of_a_set_are_shown_and_searched(run: Any) -> None:
     assert "No settings ship for collage; `synfarm backgrounds make --set collage -o FILE` makes some." in none.stderr
     missing = run("backgrounds", "show", "nothing")
     assert (missing.exit_code, "no concept set 'nothing'" in missing.stderr) == (4, True)
-
-
-def test_a_file_that_takes_long_to_write_is_written_now_and_then(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now, written = [100.0], 0
-
-    def slow(path: Path, data: bytes) -> None:
-        nonlocal written
-        written += 1
-        now[0] += 2.0
-        path.write_bytes(data)
-
-    monkeypatch.setattr(stored, "write_whole", slow)
-    monkeypatch.setattr(stored.time, "monotonic", lambda: now[0])
-    file = stored.BackgroundFile(tmp_path / "x.json")
-    for number in range(10):
-        file.add("dog", [f"room {number}"])
-    assert (written, lists(file.path)) == (1, {"dog": ["room 0"]})
-    now[0] += 21.0
-    file.add("cat", ["sofa"])
-    assert written == 2
-    file.add("owl", ["barn"])
-    file.save()
-    file.save()
-    assert written == 3
-    assert lists(file.path)["owl"] == ["barn"]
-    assert len(file.of("DOG")) == 10

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from synfarm.cli.backgrounds.stored import BackgroundFile
+from synfarm.cli.tables import span
 
 if TYPE_CHECKING:
     from synfarm.contracts.backgrounds import BackgroundsRequest
@@ -22,6 +23,8 @@ _ROUNDS_AT_ONCE = 2
 """Of a request: a list that dries up shows in two rounds, and what a kill may lose is small."""
 _EVERY = 5.0
 """Seconds between lines about those that are not finished."""
+_BEAT = 2.0
+"""Seconds between beats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +77,24 @@ async def fill(
     *,
     at_once: int,
     told: Callable[[str], None],
+    beat: Callable[[str], None] | None = None,
 ) -> tuple[list[Made], str | None]:
     """Fill the lists of the file, ``at_once`` concepts at a time; what became of each, and the model's name.
 
+    Args:
+        told: lines that stay.
+        beat: every few seconds, how far it is; for a place where the next such line takes that of the last.
+
     Raises:
         ApiError, ApiUnreachable: the first error; every answer until then is in the file.
+        OSError: the file cannot be written.
     """
     made = [Made.before(concept, file) for concept in concepts]
     open_ = [pair for pair in zip(concepts, made, strict=True) if pair[1].kept < wish.n]
     progress = _Progress(len(open_), told)
     models: set[str] = set()
+    together = min(at_once, len(open_))
+    told(f"{_counted(len(open_))}, {together} at a time; the first answers take a while")
 
     async def work(pairs: Iterator[tuple[Concept, Made]]) -> None:
         for concept, state in pairs:
@@ -91,15 +102,26 @@ async def fill(
             progress.finished(f"{concept.name}: {state.told(wish.n)}")
 
     queue = iter(open_)
-    tasks = [asyncio.ensure_future(work(queue)) for _ in range(min(at_once, len(open_)))]
+    tasks = [asyncio.ensure_future(work(queue)) for _ in range(together)]
+    heart = asyncio.ensure_future(_beating(progress, beat))
     try:
         await asyncio.gather(*tasks)
     finally:
-        for task in tasks:
+        for task in (*tasks, heart):
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, heart, return_exceptions=True)
         file.save()
     return made, ", ".join(sorted(models)) or None
+
+
+def _counted(concepts: int) -> str:
+    return f"{concepts} concept" if concepts == 1 else f"{concepts} concepts"
+
+
+async def _beating(progress: _Progress, beat: Callable[[str], None] | None) -> None:
+    while beat is not None:
+        beat(progress.line())
+        await asyncio.sleep(_BEAT)
 
 
 async def _one(
@@ -116,6 +138,7 @@ async def _one(
         (item,) = answer.items
         file.add(concept.name, item.backgrounds)
         models.add(answer.llm_model)
+        progress.answers += 1
         state.new += len(item.backgrounds)
         state.rounds += item.rounds
         state.refused.update({reason.value: count for reason, count in item.refused.items()})
@@ -144,7 +167,14 @@ class _Progress:
 
     def __init__(self, concepts: int, told: Callable[[str], None]) -> None:
         self._concepts, self._told = concepts, told
-        self._done, self._next = 0, time.monotonic() + _EVERY
+        self._began = time.monotonic()
+        self._done, self._next = 0, self._began + _EVERY
+        self.answers = 0
+
+    def line(self) -> str:
+        """How far it is, in one line."""
+        answers = "no answer yet" if not self.answers else f"{self.answers} answers"
+        return f"[{self._done}/{self._concepts}] asking for {span(time.monotonic() - self._began)}, {answers}"
 
     def moved(self, line: str) -> None:
         if time.monotonic() >= self._next:

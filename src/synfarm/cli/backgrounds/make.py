@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from synfarm.cli.backgrounds.place import alone_with
 from synfarm.cli.backgrounds.stored import BackgroundFile
 from synfarm.cli.concept_source import read_concepts
 from synfarm.cli.exits import CommandFailed, ExitCode
@@ -17,6 +19,8 @@ from synfarm.cli.screen import errors, say, write_json
 from synfarm.cli.submission import fault_in_words
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from synfarm.cli.backgrounds.filling import Made, Wish
     from synfarm.contracts.concepts import Concept
 
@@ -69,57 +73,89 @@ def make(
 
     Each answer is stored at once, and the same command again goes on with the concepts that are missing or short.
     """
-    from asyncio import CancelledError
+    from synfarm.cli.backgrounds.filling import Wish
 
-    from synfarm.cli.backgrounds.filling import Made, Wish, fill
-    from synfarm.cli.interrupts import run_interruptible
-
-    store = BackgroundFile(out)
     options = {"seed": seed, "temperature": temperature, "top_p": top_p}
     wish = Wish(wanted, rounds, {name: value for name, value in options.items() if value is not None})
-    concepts = _objects(_concepts(farm, words or (), file, named))
-    _check(wish)
-    kept = sum(len(store.of(concept.name)) >= wanted for concept in concepts)
-    if kept:
-        say(errors(), f"{out}: {kept} of {len(concepts)} concepts have {wanted} settings already; they are kept.")
+    # Read only now that nobody else writes it: what another command has added would be lost.
+    with alone_with(out):
+        store = BackgroundFile(out)
+        concepts = _objects(_concepts(farm, words or (), file, named))
+        _check(wish)
+        made, model = _made(farm, concepts, store, wish, at_once)
+    if as_json:
+        write_json({"file": str(out), "items": [_item(one) for one in made], "llm_model": model})
+    else:
+        _tell(made, wish, out, model)
+    if not any(one.settings for one in made):
+        raise CommandFailed(f"nothing was written to {out}.")
 
-    async def work() -> tuple[list[Made], str | None]:
+
+def _made(
+    farm: Farm, concepts: Sequence[Concept], store: BackgroundFile, wish: Wish, at_once: int
+) -> tuple[list[Made], str | None]:
+    """What became of each concept, and the model's name; None if nothing had to be asked.
+
+    Raises:
+        CommandFailed: a signal ended it.
+    """
+    from asyncio import CancelledError
+
+    from synfarm.cli.backgrounds.filling import Made, fill
+    from synfarm.cli.interrupts import run_interruptible
+
+    before = [Made.before(concept, store) for concept in concepts]
+    kept = sum(one.kept >= wish.n for one in before)
+    screen = errors()
+    if kept:
+        say(screen, f"{store.path}: {kept} of {len(concepts)} concepts have {wish.n} settings already; they are kept.")
+    if kept == len(concepts):
+        return before, None
+
+    async def work(beat: Callable[[str], None] | None) -> tuple[list[Made], str | None]:
         async with farm.async_client("api") as client:
             return await fill(
-                client, concepts, store, wish, at_once=at_once, told=lambda line: say(errors(), f"   {line}")
+                client, concepts, store, wish, at_once=at_once, told=lambda line: say(screen, f"   {line}"), beat=beat
             )
 
     try:
-        made, model = (
-            run_interruptible(work())
-            if kept < len(concepts)
-            else ([Made.before(concept, store) for concept in concepts], None)
-        )
+        with _heartbeat(screen) as beat:
+            return run_interruptible(work(beat))
     except CancelledError:
-        raise CommandFailed(f"interrupted; {_stored(store)}", ExitCode.INTERRUPTED) from None
+        told = _stored(store) if store.grown else "nothing is stored yet; the same command begins again."
+        raise CommandFailed(f"interrupted; {told}", ExitCode.INTERRUPTED) from None
     except Exception:
-        say(errors(), f"It ended early; {_stored(store)}")
+        if store.grown:
+            say(errors(), f"It ended early; {_stored(store)}")
         raise
-    if as_json:
-        items = [
-            {
-                "concept": one.concept,
-                "settings": one.settings,
-                "new": one.new,
-                "rounds": one.rounds,
-                "refused": dict(one.refused),
-                "ended": one.ended,
-            }
-            for one in made
-        ]
-        write_json({"file": str(out), "items": items, "llm_model": model})
+
+
+@contextmanager
+def _heartbeat(screen: Console) -> Iterator[Callable[[str], None] | None]:
+    """A line below all others that is written over again; None where there is no terminal."""
+    if not screen.is_terminal:
+        yield None
         return
-    _tell(made, wish, out, model)
+    from rich.text import Text
+
+    with screen.status(Text("")) as status:
+        yield lambda line: status.update(Text(line))
 
 
 def _stored(store: BackgroundFile) -> str:
-    what = f"what was answered is in {store.path}" if store.grown else "nothing was answered yet"
-    return f"{what}, and the same command goes on."
+    what = "what was answered before the last write" if store.unsaved else "what was answered"
+    return f"{what} is in {store.path}, and the same command goes on."
+
+
+def _item(one: Made) -> dict[str, object]:
+    return {
+        "concept": one.concept,
+        "settings": one.settings,
+        "new": one.new,
+        "rounds": one.rounds,
+        "refused": dict(one.refused),
+        "ended": one.ended,
+    }
 
 
 def _concepts(farm: Farm, words: Sequence[str], file: Path | None, named: str | None) -> tuple[Concept, ...]:

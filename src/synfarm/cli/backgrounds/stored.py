@@ -7,8 +7,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from synfarm.cli.backgrounds.place import refused
 from synfarm.cli.concept_source import MAX_BYTES
-from synfarm.cli.exits import CommandFailed, ExitCode
 from synfarm.cli.whole_file import write_whole
 
 __all__ = ["BackgroundFile"]
@@ -23,14 +23,16 @@ class BackgroundFile:
     def __init__(self, path: Path) -> None:
         """
         Raises:
-            CommandFailed: there is something else under that name, or its folder is not there.
+            CommandFailed: there is something else under that name.
         """
         self.path = path
         self._lists = _read(path)
         self._names = {name.casefold(): name for name in self._lists}
-        self._unsaved, self._next = False, 0.0
+        self._next = 0.0
+        self.unsaved = False
+        """Whether something was added that is not in the file."""
         self.grown = False
-        """Whether anything was added."""
+        """Whether anything new is in the file; not what is still to be written, or could not be."""
 
     def of(self, concept: str) -> tuple[str, ...]:
         """A concept's settings; the case of its name does not matter."""
@@ -45,7 +47,7 @@ class BackgroundFile:
         if settings:
             name = self._names.setdefault(concept.casefold(), concept)
             self._lists.setdefault(name, []).extend(settings)
-            self._unsaved = self.grown = True
+            self.unsaved = True
         if time.monotonic() >= self._next:
             self.save()
 
@@ -55,12 +57,12 @@ class BackgroundFile:
         Raises:
             OSError: it cannot be written.
         """
-        if not self._unsaved:
+        if not self.unsaved:
             return
         began = time.monotonic()
         write_whole(self.path, (json.dumps(self._lists, ensure_ascii=False, indent=1) + "\n").encode())
         ended = time.monotonic()
-        self._unsaved, self._next = False, ended + _SHARE * (ended - began)
+        self.unsaved, self.grown, self._next = False, True, ended + _SHARE * (ended - began)
 
 
 def _read(path: Path) -> dict[str, list[str]]:
@@ -69,28 +71,20 @@ def _read(path: Path) -> dict[str, list[str]]:
     from synfarm.contracts.concepts import Phrase
 
     if not path.exists():
-        if not path.absolute().parent.is_dir():
-            raise _refused(path, "its folder is not there; make it first")
         return {}
-    if not path.is_file():
-        raise _refused(path, "is no file that could be read again; name one with -o")
     try:
         with path.open("rb") as file:
             data = file.read(16 * MAX_BYTES + 1)
     except OSError as error:
-        raise _refused(path, f"cannot be read: {error.strerror or error}") from error
+        raise refused(path, f"cannot be read: {error.strerror or error}") from error
     if len(data) > 16 * MAX_BYTES:
-        raise _refused(path, f"is larger than {16 * MAX_BYTES >> 20} MB: is it another file?")
+        raise refused(path, f"is larger than {16 * MAX_BYTES >> 20} MB: is it another file?")
     try:
         return TypeAdapter(dict[Phrase, list[Phrase]]).validate_json(data)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         fault = f"{place + ': ' if place else ''}{first['msg'].removeprefix('Value error, ')}"
-        raise _refused(
+        raise refused(
             path, f"holds something else than {{concept: [setting, ...]}} ({fault}), and is left as it is; name another"
         ) from error
-
-
-def _refused(path: Path, what: str) -> CommandFailed:
-    return CommandFailed(f"{path}: {what}.", ExitCode.REFUSED)
