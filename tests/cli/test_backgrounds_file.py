@@ -17,7 +17,7 @@ from typing import Any, cast
 import pytest
 from rich.console import Console
 
-from synfarm.cli.backgrounds import filling, make, stored
+from synfarm.cli.backgrounds import filling, make, place, stored
 from synfarm.contracts.concepts import Concept
 from synfarm.sdk import AsyncClient
 
@@ -186,3 +186,19 @@ def test_a_file_that_takes_long_to_write_is_written_now_and_then(
     assert written == 3
     assert lists(file.path)["owl"] == ["barn"]
     assert len(file.of("DOG")) == 10
+
+
+def test_a_lock_that_the_command_before_has_just_removed_is_taken_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+
+    def late(handle: int, operation: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            (tmp_path / ".x.json.lock").unlink()
+
+    monkeypatch.setattr(place.fcntl, "flock", late)
+    with place.alone_with(tmp_path / "x.json"):
+        assert (calls, (tmp_path / ".x.json.lock").exists()) == (2, True)

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from synfarm.cli import screen
-from synfarm.cli.tables import jobs_table
+from synfarm.cli.tables import jobs_table, table
 from synfarm.contracts.base import utc_now
 from synfarm.contracts.jobs import JobState
 from synfarm.contracts.manifests import Counts
@@ -101,3 +101,14 @@ def test_columns_go_one_by_one_where_there_is_no_room() -> None:
     assert columns_of(long, 80) == everything[:6]
     assert columns_of("a", 100) == everything[:6]
     assert columns_of("a" * 3, 109) == [*everything[:6], "made"]
+
+
+def test_reasons_are_whole_and_texts_keep_a_width_that_can_be_read() -> None:
+    console = Console(width=80, file=io.StringIO())
+    rows = table("concept", "second", "text", "refused")
+    rows.add_row("a very long concept " * 3, "yards " * 20, "a dog in a yard " * 9, "near_duplicate of_this_job")
+    console.print(rows)
+    assert isinstance(console.file, io.StringIO)
+    _, _, first, *_ = console.file.getvalue().splitlines()
+    assert "near_duplicate of_this_job" in first
+    assert "a dog in a yard" in first

@@ -74,8 +74,6 @@ def _speed(value: float | None) -> str:
 
 
 _WHOLE = frozenset({"job", "run", "caption", "refused"})
-_AT_LEAST = {"name": 8, "state": 9, "text": 20}
-"""Columns that stay: a text of two letters a line is not read. ``state`` holds its longest word."""
 
 
 def table(*columns: str, right: Iterable[str] = ()) -> Table:
@@ -83,13 +81,13 @@ def table(*columns: str, right: Iterable[str] = ()) -> Table:
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     numbers = frozenset(right)
     for name in columns:
+        # No least widths: rich would cut the last column by what they exceed. It makes those that fold equally wide.
         # Rows of a farm are for reading: what does not fit is folded, an id never, for it is there to be copied.
         made.add_column(
             name,
             no_wrap=name in _WHOLE | numbers,
             overflow="fold",
             justify="right" if name in numbers else "left",
-            min_width=_AT_LEAST.get(name),
         )
     return made
 
