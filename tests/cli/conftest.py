@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import subprocess
 import sys
 import threading
@@ -75,7 +76,8 @@ class _Served:
     def __init__(self, application: FastAPI, port: int) -> None:
         config = uvicorn.Config(application, "127.0.0.1", port, log_config=None, ws="none", timeout_graceful_shutdown=1)
         self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, name=f"uvicorn-{port}")
+        # A daemon: one that does not stop fails the session below, and must not keep its process alive for ever.
+        self._thread = threading.Thread(target=self._server.run, name=f"uvicorn-{port}", daemon=True)
         self._thread.start()
         while not self._server.started:
             assert self._thread.is_alive(), "the application did not start"
@@ -83,7 +85,10 @@ class _Served:
 
     def stop(self) -> None:
         self._server.should_exit = True
-        self._thread.join()
+        self._thread.join(60)
+        if self._thread.is_alive():
+            faulthandler.dump_traceback()
+            raise AssertionError(f"{self._thread.name} did not stop; the threads of this process stand on stderr")
 
 
 def _spec(job: str, **changes: Any) -> JobSpec:
@@ -205,7 +210,7 @@ def farm(redis_server: LocalRedis, tmp_path_factory: pytest.TempPathFactory) -> 
     yield FarmUnderTest(
         f"http://127.0.0.1:{port}", f"http://127.0.0.1:{trainer_port}", keys["ada"][0], keys["bob"][0], store
     )
-    trainer.stop()
-    api.stop()
     stub.kill()
     stub.wait()
+    trainer.stop()
+    api.stop()

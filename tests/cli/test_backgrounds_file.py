@@ -172,8 +172,7 @@ def test_a_file_that_takes_long_to_write_is_written_now_and_then(
         path.write_bytes(data)
 
     monkeypatch.setattr(stored, "write_whole", slow)
-    monkeypatch.setattr(stored.time, "monotonic", lambda: now[0])
-    file = stored.BackgroundFile(tmp_path / "x.json")
+    file = stored.BackgroundFile(tmp_path / "x.json", clock=lambda: now[0])
     for number in range(10):
         file.add("dog", [f"room {number}"])
     assert (written, lists(file.path)) == (1, {"dog": ["room 0"]})

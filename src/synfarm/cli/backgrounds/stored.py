@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from synfarm.cli.backgrounds.place import refused
@@ -20,12 +20,12 @@ _SHARE = 10
 class BackgroundFile:
     """``{concept: [setting, ...]}``. What is in it already stays; a concept without settings is not in it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
         """
         Raises:
             CommandFailed: there is something else under that name.
         """
-        self.path = path
+        self.path, self._clock = path, clock
         self._lists = _read(path)
         self._names = {name.casefold(): name for name in self._lists}
         self._next = 0.0
@@ -48,7 +48,7 @@ class BackgroundFile:
             name = self._names.setdefault(concept.casefold(), concept)
             self._lists.setdefault(name, []).extend(settings)
             self.unsaved = True
-        if time.monotonic() >= self._next:
+        if self._clock() >= self._next:
             self.save()
 
     def save(self) -> None:
@@ -59,9 +59,9 @@ class BackgroundFile:
         """
         if not self.unsaved:
             return
-        began = time.monotonic()
+        began = self._clock()
         write_whole(self.path, (json.dumps(self._lists, ensure_ascii=False, indent=1) + "\n").encode())
-        ended = time.monotonic()
+        ended = self._clock()
         self.unsaved, self.grown, self._next = False, True, ended + _SHARE * (ended - began)
 
 
