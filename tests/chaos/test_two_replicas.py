@@ -62,7 +62,7 @@ async def test_the_other_replica_leads_within_seconds_and_goes_on_with_the_strea
         await f.until(other_leads, seconds=20)  # the lock of two seconds, not the process that comes back
         resumed = await _follow(clients[other], job, seen[-1].id, 4)
         assert EventType.RESET not in {event.type for event in resumed}
-        # How many there are is a matter of speed: news are told at most twice a second, and the stream ends with the job.
+        # How many there are is a matter of speed: at most two a second, until the job ends.
         assert resumed
         numbers = [int(event.id.rpartition("-")[2]) for event in [seen[-1], *resumed]]
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
