@@ -23,8 +23,10 @@ def listed(line: str, seed: int) -> str:
 
 @pytest.fixture
 def ask(site: Any) -> Callable[..., Any]:
-    async def post(body: dict[str, Any], answer: Callable[[str, int], str | Exception] = listed, **more: Any) -> Any:
-        generator = FakeGenerator(answer, delay=0.001)
+    async def post(
+        body: dict[str, Any], answer: Callable[[str, int], str | Exception] = listed, delay: float = 0.001, **more: Any
+    ) -> Any:
+        generator = FakeGenerator(answer, delay=delay)
         site.app.state.services = replace(site.services, generator=generator)
         async with site.client(**more) as client:
             response = await client.post("/v1/backgrounds", json=body)
@@ -34,7 +36,7 @@ def ask(site: Any) -> Callable[..., Any]:
 
 
 async def test_settings_of_each_concept(ask: Any) -> None:
-    response, generator = await ask({"concepts": ["dog", "red panda"], "n": 6})
+    response, generator = await ask({"concepts": ["dog", "red panda"], "n": 6}, delay=1.0)
     assert response.status_code == 200
     answer = BackgroundsAnswer.from_bytes(response.content)
     assert [item.concept for item in answer.items] == ["dog", "red panda"]
