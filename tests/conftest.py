@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -21,7 +23,17 @@ settings.register_profile("random", deadline=None, suppress_health_check=[Health
 settings.load_profile("random" if os.environ.get("SYNFARM_RANDOM") else "same")
 
 
+class _Loggers(dict[str, Any]):
+    """The table of loggers, looked through as it was at one moment."""
+
+    def values(self) -> Any:
+        return list(super().values())
+
+
 def pytest_configure() -> None:
+    # pytest looks through this table before each phase of a test, without a lock: a logger that a server in a thread of
+    # this process makes in that moment would be the test's error.
+    logging.root.manager.loggerDict = _Loggers(logging.root.manager.loggerDict)
     # A shell starts its background jobs with Ctrl-C ignored, and children inherit that: tests that press it would wait
     # in vain.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
