@@ -15,6 +15,8 @@ from synfarm.cli.shares import parse_shares
 from synfarm.cli.submission import _OPTIONS
 from synfarm.contracts.jobs import CaptionSettings, JobRequest, Lane, RenderSettings
 from synfarm.contracts.origins import Layout, PoolFile, Variant
+from synfarm.contracts.render_presets import PresetName, Sampler
+from synfarm.contracts.render_settings import LoraRef, ModelRef
 from synfarm.contracts.views import JobPlan
 from synfarm.contracts.webhooks import Webhook
 
@@ -191,6 +193,8 @@ BAD: list[tuple[tuple[str, ...], str]] = [
     ),
     (("-c", "dog", "--max-redraws", "99"), "--max-redraws: must be less than or equal to 64"),
     (("-c", "dog", "--steps", "20"), "--steps belongs to --renderer diffusers"),
+    (("-c", "dog", "--preset", "fast"), "--preset belongs to --renderer diffusers"),
+    (("-c", "dog", "--lora-scale", "0.5"), "--lora-scale goes with --lora MODEL"),
     (("-c", "dog", "--render-size", "512"), "--render-size belongs to --renderer diffusers"),
     (("-c", "dog", "--quality", "0"), "--quality: must be greater than or equal to 1"),
     (("-c", "dog", "--format", "png"), "'png' is not one of"),
@@ -221,6 +225,16 @@ def test_a_value_that_cannot_be_is_told_before_the_farm_is_asked(
     assert says in " ".join(done.stderr.replace("│", " ").split()), done.stderr
     assert "Traceback" not in done.output
     assert done.stdout == ""
+
+
+@pytest.mark.integration
+def test_models_beside_the_one_that_draws(farm: Any) -> None:
+    model = ("--renderer", "diffusers", "--model", "m/sd15", "--family", "sd15", "--preset", "fast", "--steps", "20")
+    beside = ("--lora", "m/style@abc", "--lora-scale", "0.5", "--clip-score", "m/clip@1", "--nsfw-score", "checker")
+    render = _plan(farm, "-c", "quasar", *model, *beside).spec.render
+    assert (render.steps, render.guidance_until, render.sampler) == (20, 0.4, Sampler.DPMPP2M)
+    assert render.lora == LoraRef(model="m/style", revision="abc", scale=0.5)
+    assert (render.clip_score, render.nsfw_score) == (ModelRef(model="m/clip", revision="1"), ModelRef(model="checker"))
 
 
 AT_THE_FARM: list[tuple[tuple[str, ...], str]] = [
@@ -267,7 +281,8 @@ def test_the_choices_are_those_of_the_contract() -> None:
     assert set(get_args(submit.LaneName)) == {lane.value for lane in Lane}
     assert get_args(submit.Draw) == of("concept_draw", JobRequest)
     assert get_args(drawing.Renderer) == of("renderer")
-    assert get_args(drawing.Sampler) == of("sampler")
+    assert get_args(drawing.Sampler) == tuple(sampler.value for sampler in Sampler)
+    assert get_args(drawing.Preset) == tuple(preset.value for preset in PresetName)
     assert get_args(drawing.Format) == of("image_format")
     assert get_args(asking.VariantName) == tuple(variant.value for variant in Variant)
     assert get_args(asking.LayoutName) == tuple(layout.value for layout in Layout)

@@ -94,10 +94,10 @@ def test_guidance_and_sampler_matter(tiny_pipeline_folder: Path) -> None:
     assert np.abs(base - one(sampler="dpmpp2m")).max() > 1e-4
 
 
-def test_stored_size_is_resized_from_the_drawn_one(tiny_pipeline_folder: Path) -> None:
+def test_draws_at_the_render_size(tiny_pipeline_folder: Path) -> None:
     wanted = settings(tiny_pipeline_folder, size=16, render_size=32)
     image = DiffusersRenderer(wanted, load_pipeline(wanted, dtype=torch.float32)).render(REQUESTS[:1])[0]
-    assert image.pixels.shape == (16, 16, 3)
+    assert image.pixels.shape == (32, 32, 3)
     assert image.pixels.dtype == np.uint8
     assert image.scene is None
 

@@ -32,7 +32,16 @@ from synfarm.storage.shard_reader import open_group
 from synfarm_render_worker.collage.renderer import CollageRenderer
 from synfarm_render_worker.drawing import UnitDrawer
 from synfarm_render_worker.metrics import RenderMetrics
-from synfarm_render_worker.renderer import FakeRenderer, ImageRequest, RenderedImage, Renderer, image_seed
+from synfarm_render_worker.renderer import (
+    FakeRenderer,
+    ImageRequest,
+    RenderedImage,
+    Renderer,
+    Spent,
+    Step,
+    image_seed,
+    no_step,
+)
 from synfarm_render_worker.rendering import UnitRenderer
 
 JOB = "01jd00000000000000000000aa"
@@ -276,9 +285,12 @@ class Spoiled:
     def __init__(self, pixels: np.ndarray) -> None:
         self.pixels = pixels
 
-    def render(self, requests: Sequence[ImageRequest]) -> list[RenderedImage]:
+    def render(self, requests: Sequence[ImageRequest], step: Step = no_step) -> list[RenderedImage]:
         good = FakeRenderer().render(requests)
         return [*good[:-1], RenderedImage(self.pixels)]
+
+    def spent(self) -> Spent:
+        return Spent()
 
 
 @pytest.mark.parametrize(
@@ -301,7 +313,7 @@ def test_cancel_is_seen_between_batches() -> None:
     drawn: list[int] = []
 
     class Counting(Spoiled):
-        def render(self, requests: Sequence[ImageRequest]) -> list[RenderedImage]:
+        def render(self, requests: Sequence[ImageRequest], step: Step = no_step) -> list[RenderedImage]:
             drawn.append(len(requests))
             return FakeRenderer().render(requests)
 
@@ -327,7 +339,7 @@ def test_progress_is_told_after_each_batch() -> None:
 
 def test_a_stopping_worker_finishes_what_fits_and_hands_back_what_does_not() -> None:
     class Slow(Spoiled):
-        def render(self, requests: Sequence[ImageRequest]) -> list[RenderedImage]:
+        def render(self, requests: Sequence[ImageRequest], step: Step = no_step) -> list[RenderedImage]:
             clock.append(0.05)
             threading.Event().wait(0.05)
             return FakeRenderer().render(requests)

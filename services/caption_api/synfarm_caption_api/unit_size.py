@@ -8,7 +8,7 @@ __all__ = ["default_unit_size", "guessed_seconds_per_image"]
 
 _SECONDS_PER_UNIT = 60.0
 _SECONDS_PER_IMAGE = {"s": 0.4, "m": 0.5, "l": 2.0, "xl": 6.0}
-"""Rough, for one data-centre GPU at 50 steps; what matters is the order of magnitude."""
+"""Rough, for one data-centre GPU at 50 guided steps; what matters is the order of magnitude."""
 _COLLAGE_SECONDS_PER_IMAGE = 0.015
 _SPREAD = 64
 """A job is cut into at least about this many units, so that small jobs still use several workers and show progress."""
@@ -18,7 +18,7 @@ def guessed_seconds_per_image(render: RenderSettings) -> float:
     """Of one render worker, before anything was measured: right to a factor of a few."""
     if render.renderer == "collage":
         return _COLLAGE_SECONDS_PER_IMAGE
-    return _SECONDS_PER_IMAGE[render.size_class] * render.steps / 50
+    return _SECONDS_PER_IMAGE[render.size_class] * render.network_passes / 100
 
 
 def default_unit_size(request: JobRequest) -> int:

@@ -11,11 +11,10 @@ import numpy as np
 import torch
 import transformers
 from diffusers import AutoPipelineForText2Image, DDIMScheduler, DPMSolverMultistepScheduler
-from PIL import Image
 
 from synfarm.contracts.jobs import RenderSettings
 from synfarm.queue.unit import EnvironmentFault, UnitFault
-from synfarm_render_worker.renderer import ImageRequest, RenderedImage
+from synfarm_render_worker.renderer import ImageRequest, RenderedImage, Spent, Step, no_step
 
 __all__ = ["DiffusersRenderer", "load_pipeline"]
 
@@ -103,7 +102,7 @@ class DiffusersRenderer:
         return self._batch_hint
 
     @torch.inference_mode()
-    def render(self, requests: Sequence[ImageRequest]) -> list[RenderedImage]:
+    def render(self, requests: Sequence[ImageRequest], step: Step = no_step) -> list[RenderedImage]:
         """
         Raises:
             UnitFault: NaN or infinity in an image, or out of memory with a single image.
@@ -113,6 +112,9 @@ class DiffusersRenderer:
         for batch in _slices(requests, self._batch_hint):
             images += self._batch(batch, known)
         return images
+
+    def spent(self) -> Spent:
+        return Spent()
 
     def _batch(self, requests: Sequence[ImageRequest], known: dict[str, torch.Tensor]) -> list[RenderedImage]:
         try:
@@ -144,14 +146,10 @@ class DiffusersRenderer:
         return [self._stored(array, request) for array, request in zip(arrays, requests, strict=True)]
 
     def _stored(self, array: Any, request: ImageRequest) -> RenderedImage:
-        """Floats in [0, 1] to bytes of the stored size: clamped and truncated, then resized without aliasing."""
+        """Floats in [0, 1] to bytes: clamped and truncated (method section 2)."""
         if not np.isfinite(array).all():
             raise UnitFault(f"NaN or infinity in the image of seed {request.seed}: {request.caption[:120]!r}")
-        image = Image.fromarray((np.clip(array, 0, 1) * 255).astype(np.uint8))
-        side = (self._settings.size, self._settings.size)
-        if image.size != side:
-            image = image.resize(side, Image.Resampling.LANCZOS)
-        return RenderedImage(np.asarray(image))
+        return RenderedImage((np.clip(array, 0, 1) * 255).astype(np.uint8))
 
     def _noise(self, requests: Sequence[ImageRequest]) -> torch.Tensor:
         """One row of latents per image: images x channels x height/f x width/f."""

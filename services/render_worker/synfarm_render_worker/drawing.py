@@ -11,7 +11,7 @@ from synfarm.contracts.captions import CaptionRecord
 from synfarm.contracts.ids import caption_id
 from synfarm.contracts.jobs import JobSpec
 from synfarm.queue.lease import Interrupt, Lease, UnitInterrupted
-from synfarm_render_worker.encoding import check, encode
+from synfarm_render_worker.encoding import check, encode, resized
 from synfarm_render_worker.metrics import RenderMetrics
 from synfarm_render_worker.renderer import ImageRequest, RenderedImage, Renderer, image_seed
 
@@ -92,8 +92,9 @@ class UnitDrawer:
         self, spec: JobSpec, record: CaptionRecord, k: int, request: ImageRequest, image: RenderedImage
     ) -> tuple[EncodedImage, float]:
         began = time.monotonic()
-        check(image.pixels, spec.render.size, f"{caption_id(spec.job, record.index)} image {k}")
-        data = encode(image.pixels, spec.render.image_format, spec.render.quality)
+        drawn = spec.render.render_size or spec.render.size
+        check(image.pixels, drawn, f"{caption_id(spec.job, record.index)} image {k}")
+        data = encode(resized(image.pixels, spec.render.size), spec.render.image_format, spec.render.quality)
         seconds = time.monotonic() - began
         self._metrics.encode_seconds.observe(seconds)
         return EncodedImage(request.seed, data, None if image.scene is None else dict(image.scene)), seconds

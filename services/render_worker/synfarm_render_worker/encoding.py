@@ -11,7 +11,7 @@ from PIL import Image
 from synfarm.queue.unit import UnitFault
 from synfarm_render_worker.renderer import Pixels
 
-__all__ = ["BadImage", "check", "encode"]
+__all__ = ["BadImage", "check", "encode", "resized"]
 
 _FLAT = 1.0
 _BLACK = 4.0
@@ -35,6 +35,13 @@ def check(pixels: Pixels, size: int, label: str) -> None:
         raise BadImage(f"{label}: the image is black")
     if float(pixels.std(axis=(0, 1)).max()) < _FLAT:
         raise BadImage(f"{label}: the image is flat (one colour)")
+
+
+def resized(pixels: Pixels, size: int) -> Pixels:
+    """The image at its stored side (px), antialiased; itself if it has that side already."""
+    if pixels.shape[:2] == (size, size):
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.LANCZOS))
 
 
 def encode(pixels: Pixels, image_format: Literal["jpg", "webp"], quality: int) -> bytes:

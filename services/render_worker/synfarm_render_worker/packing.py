@@ -41,6 +41,8 @@ def _meta(spec: JobSpec, record: CaptionRecord, drawn: Sequence[EncodedImage], r
         sampler=render.sampler if diffusion else None,
         steps=render.steps if diffusion else None,
         guidance=render.guidance if diffusion else None,
+        guidance_until=render.guidance_until if diffusion and render.guidance_until < 1 else None,
+        lora=render.lora,
         render_size=(render.render_size or render.size) if diffusion else render.size,
         size=render.size,
         image_format=render.image_format,

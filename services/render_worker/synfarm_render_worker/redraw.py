@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from synfarm.contracts.commits import SampleMeta
 from synfarm.contracts.jobs import RenderSettings
 from synfarm.queue.unit import EnvironmentFault, UnitFault
-from synfarm_render_worker.encoding import encode
+from synfarm_render_worker.encoding import encode, resized
 from synfarm_render_worker.renderer import ImageRequest, RendererFactory
 from synfarm_render_worker.settings import RenderWorkerSettings
 from synfarm_render_worker.shelf import make_renderer
@@ -84,12 +84,19 @@ def redraw(meta: SampleMeta, k: int, make: RendererFactory) -> Redrawn:
         for name in sorted({*meta.versions, *now})
         if meta.versions.get(name) != now.get(name)
     }
+    pixels = resized(pixels, settings.size)
     return Redrawn(encode(pixels, settings.image_format, meta.quality), differences, meta.renderer == "collage")
 
 
 def _settings(meta: SampleMeta) -> RenderSettings:
     diffusion = meta.renderer == "diffusers"
-    chosen: dict[str, object] = {"sampler": meta.sampler, "steps": meta.steps, "guidance": meta.guidance}
+    chosen: dict[str, object] = {
+        "sampler": meta.sampler,
+        "steps": meta.steps,
+        "guidance": meta.guidance,
+        "guidance_until": meta.guidance_until,
+        "lora": meta.lora,
+    }
     try:
         return RenderSettings.model_validate(
             {

@@ -13,7 +13,18 @@ from synfarm.contracts.jobs import RenderSettings
 from synfarm.contracts.purposes import Purpose
 from synfarm.contracts.randomness import bits, key_of, seed63, text_id
 
-__all__ = ["FakeRenderer", "ImageRequest", "Pixels", "RenderedImage", "Renderer", "RendererFactory", "image_seed"]
+__all__ = [
+    "FakeRenderer",
+    "ImageRequest",
+    "Pixels",
+    "RenderedImage",
+    "Renderer",
+    "RendererFactory",
+    "Spent",
+    "Step",
+    "image_seed",
+    "no_step",
+]
 
 Pixels = npt.NDArray[np.uint8]
 """One image: height x width x 3, RGB."""
@@ -37,7 +48,30 @@ class RenderedImage:
     """One drawn image; ``scene`` tells what a scene renderer drew, and is None for diffusion."""
 
     pixels: Pixels
+    """Of the size at which it was drawn; whoever encodes it makes it the stored one."""
     scene: Mapping[str, object] | None = None
+
+
+Step = Callable[[], None]
+"""Called after every step of the model: tells that work goes on, and raises when the unit must be let go."""
+
+
+def no_step() -> None:
+    """For a call that nobody watches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a model did and how long it took, in seconds of the device; all zero for a renderer without a model."""
+
+    images: int = 0
+    text: float = 0.0
+    denoise: float = 0.0
+    steps: int = 0
+    """Denoising steps, each of a whole batch."""
+    decode: float = 0.0
+    truncated: int = 0
+    """Captions longer than what the text encoder reads; it saw their beginning alone."""
 
 
 class Renderer(Protocol):
@@ -67,12 +101,15 @@ class Renderer(Protocol):
     def batch_hint(self) -> int:
         """Images that it likes to draw at once."""
 
-    def render(self, requests: Sequence[ImageRequest]) -> list[RenderedImage]:
-        """One image of the stored size per request, in order.
+    def render(self, requests: Sequence[ImageRequest], step: Step = no_step) -> list[RenderedImage]:
+        """One image per request, in order. What ``step`` raises passes through and leaves the renderer usable.
 
         Raises:
             UnitFault: a request cannot be drawn, whoever tries.
         """
+
+    def spent(self) -> Spent:
+        """Since the last call."""
 
 
 RendererFactory = Callable[[RenderSettings], Renderer]
@@ -94,8 +131,11 @@ class FakeRenderer:
     def versions(self) -> Mapping[str, str]:
         return {"fake": "1"}
 
-    def render(self, requests: Sequence[ImageRequest]) -> list[RenderedImage]:
+    def render(self, requests: Sequence[ImageRequest], step: Step = no_step) -> list[RenderedImage]:
         return [self._one(request) for request in requests]
+
+    def spent(self) -> Spent:
+        return Spent()
 
     def _one(self, request: ImageRequest) -> RenderedImage:
         key = key_of(request.seed, Purpose.IMAGE)

@@ -6,10 +6,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from synfarm.contracts.asking import is_none
 from synfarm.contracts.base import Contract, Moment
 from synfarm.contracts.captions import DropReason
 from synfarm.contracts.ids import AttemptId, CaptionId, JobId, Sha256
 from synfarm.contracts.jobs import ConceptKind, Phrase
+from synfarm.contracts.render_settings import LoraRef
 from synfarm.contracts.renders import Stage
 
 __all__ = ["Commit", "EmptySlot", "Failure", "FaultClass", "GroupRow", "Member", "SampleMeta", "ShardRef"]
@@ -77,6 +79,9 @@ class Commit(Contract):
     """Of the JSONL that was rendered."""
     timings: dict[str, float] = Field(default_factory=dict)
     """Seconds by stage: render, encode, upload, total."""
+    measures: dict[str, float] = Field(default_factory=dict, exclude_if=lambda value: not value)
+    """What a model's renderer tells: batch (images), denoise_ms_per_step, vae_ms and text_ms (an image), truncated
+    (captions longer than its text encoder reads)."""
     versions: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -121,6 +126,9 @@ class SampleMeta(Contract):
     sampler: str | None
     steps: int | None
     guidance: float | None
+    guidance_until: float | None = Field(default=None, exclude_if=is_none)
+    """Share of the steps that were guided, if not all."""
+    lora: LoraRef | None = Field(default=None, exclude_if=is_none)
     render_size: int
     size: int
     image_format: str

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from synfarm.contracts.asking import Asking, is_none
 from synfarm.contracts.base import Contract, Moment
@@ -20,6 +20,7 @@ from synfarm.contracts.origins import (
     Template,
     Variant,
 )
+from synfarm.contracts.render_settings import RenderSettings
 from synfarm.contracts.webhooks import Webhook
 
 __all__ = [
@@ -90,47 +91,6 @@ class CaptionSettings(Contract):
         if self.min_words > self.max_words:
             raise ValueError(f"min_words ({self.min_words}) must not exceed max_words ({self.max_words})")
         return self
-
-
-class RenderSettings(Contract):
-    """How images are drawn. ``model`` and ``revision`` concern diffusers; collage needs neither."""
-
-    renderer: Literal["collage", "diffusers"] = "collage"
-    model: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$")] | None = None
-    """Hub id or local folder."""
-    revision: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$")] | None = None
-    family: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{1,16}$")] = "collage"
-    """Model family, the first half of the capability that a worker must have: ``collage``, ``sd15``, ``sdxl`` …"""
-    size: int = Field(default=256, ge=32, le=2048)
-    """Side of the stored square image in pixels."""
-    render_size: int | None = Field(default=None, ge=32, le=4096)
-    """Side at which the model draws, when it is not the stored one."""
-    steps: int = Field(default=50, ge=1, le=1000)
-    guidance: float = Field(default=2.5, ge=0, le=50)
-    sampler: Literal["ddim", "dpmpp2m"] = "ddim"
-    image_format: Literal["jpg", "webp"] = "jpg"
-    quality: int = Field(default=95, ge=1, le=100)
-
-    @model_validator(mode="after")
-    def _whole(self) -> Self:
-        if self.renderer == "diffusers" and self.model is None:
-            raise ValueError("renderer 'diffusers' needs 'model': a hub id or a local folder")
-        if self.renderer == "collage" and self.family != "collage":
-            raise ValueError("renderer 'collage' has family 'collage'")
-        if self.renderer == "diffusers" and self.family == "collage":
-            raise ValueError("renderer 'diffusers' needs 'family', for example 'sd15'")
-        return self
-
-    @property
-    def size_class(self) -> str:
-        """``s`` up to 256 px drawn, ``m`` to 512, ``l`` to 1024, ``xl`` above."""
-        side = self.render_size or self.size
-        return "s" if side <= 256 else "m" if side <= 512 else "l" if side <= 1024 else "xl"
-
-    @property
-    def capability(self) -> str:
-        """Model family and size class: a worker takes only what it can serve."""
-        return f"{self.family}-{self.size_class}"
 
 
 class _JobBody(Contract):

@@ -12,6 +12,7 @@ _MADE_OF = {
     r"^[A-Za-z0-9][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*$": f"must be letters, digits, - _ or single dots {_BEGINS}",
     r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$": f"must be up to 200 letters, digits or . _ / - {_BEGINS}",
     r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$": f"must be up to 100 letters, digits or . _ / - {_BEGINS}",
+    r"^[A-Za-z0-9._-]{1,120}\.safetensors$": "must be the name of a .safetensors file, without folders",
     r"^[a-z0-9]{1,16}$": "must be up to 16 small letters or digits",
     r"^[a-z0-9][a-z0-9-]{0,39}$": "must be up to 40 small letters, digits or - and not begin with -",
     r"^[^\x00-\x1f\x7f]+$": "must hold no control characters or line breaks",

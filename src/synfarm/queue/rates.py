@@ -26,12 +26,12 @@ class UnitTiming(Contract):
     seconds: float = Field(gt=0)
     images: int = Field(ge=1)
     bytes: int = Field(ge=0)
-    steps: int | None = None
-    """Of a diffusion model, whose cost grows with them; None: of a renderer that knows none."""
+    passes: float | None = None
+    """Of a diffusion model's denoiser for an image, whose cost grows with them; None: of a renderer that has none."""
 
     def seconds_per_image(self, render: RenderSettings) -> float:
         """Of the same capability with these settings."""
-        scale = 1.0 if self.steps is None else render.steps / self.steps
+        scale = 1.0 if self.passes is None else render.network_passes / self.passes
         return self.seconds / self.images * scale
 
 
@@ -40,8 +40,8 @@ def timing_of(commit: Commit, render: RenderSettings) -> UnitTiming | None:
     seconds = commit.timings.get("total", 0.0)
     if seconds <= 0 or commit.shard is None:
         return None
-    steps = render.steps if render.renderer == "diffusers" else None
-    return UnitTiming(seconds=seconds, images=commit.images, bytes=commit.shard.size, steps=steps)
+    passes = render.network_passes if render.renderer == "diffusers" else None
+    return UnitTiming(seconds=seconds, images=commit.images, bytes=commit.shard.size, passes=passes)
 
 
 class RateBook:

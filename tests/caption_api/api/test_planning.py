@@ -91,7 +91,7 @@ async def test_measured_units_replace_the_guess_and_come_back_after_a_flush(site
 
 async def test_a_model_s_cost_grows_with_its_steps(site: Any, redis: Redis) -> None:
     render = {"renderer": "diffusers", "model": "hub/model", "family": "sd15", "size": 256}
-    RateBook(redis, site.keys).note("sd15-s", [UnitTiming(seconds=3600, images=100, bytes=1, steps=50)])
+    RateBook(redis, site.keys).note("sd15-s", [UnitTiming(seconds=3600, images=100, bytes=1, passes=100)])
     made = await plan(site, render={**render, "steps": 25})
     assert made["gpu_hours"]["high"] == pytest.approx(180)
 

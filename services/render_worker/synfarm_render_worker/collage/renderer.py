@@ -13,7 +13,7 @@ from synfarm_render_worker.collage.artwork import SOURCES, load_index
 from synfarm_render_worker.collage.caption import CaptionReader, NoConceptNamed
 from synfarm_render_worker.collage.compose import Composer
 from synfarm_render_worker.collage.phrases import tokens
-from synfarm_render_worker.renderer import ImageRequest, RenderedImage
+from synfarm_render_worker.renderer import ImageRequest, RenderedImage, Spent, Step, no_step
 
 __all__ = ["CaptionNotDrawable", "CollageRenderer"]
 
@@ -70,12 +70,15 @@ class CollageRenderer:
     def batch_hint(self) -> int:
         return 32
 
-    def render(self, requests: Sequence[ImageRequest]) -> list[RenderedImage]:
+    def render(self, requests: Sequence[ImageRequest], step: Step = no_step) -> list[RenderedImage]:
         """
         Raises:
             CaptionNotDrawable: a caption names no known concept; the message has near names.
         """
         return [self._one(request) for request in requests]
+
+    def spent(self) -> Spent:
+        return Spent()
 
     def _one(self, request: ImageRequest) -> RenderedImage:
         try:
