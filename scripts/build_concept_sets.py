@@ -28,6 +28,9 @@ GROUPS = Path(__file__).with_name("concept_groups.txt")
 CLIP, MMP = "PyPI clip-benchmark 1.6.2", "PyPI mmpretrain 1.2.0"
 TFDS, TIMM, WN = "PyPI tensorflow-datasets 4.9.10", "PyPI timm 1.0.31", "WordNet 3.0 (Debian wordnet-base 3.0-37)"
 PERSON = "person.1"
+RARER = Path(__file__).with_name("in21k_rarer.txt")
+IN21K = 13_000
+"""Concepts of ``in21k``: the paper takes the 13k most frequent classes."""
 TOP = ("entity.1", "physical_entity.1", "object.1", "whole.2", "abstraction.6", "matter.3", "thing.12")
 """Hypernyms from here on say nothing of a picture."""
 MOST_SYNONYMS = 12
@@ -123,19 +126,31 @@ def in1k(packages: Packages, wordnet: WordNet, groups: Groups) -> Built:
     )
 
 
+def rarer() -> list[str]:
+    """Synsets of ImageNet-21k below the most frequent 12k, most images first."""
+    rows = [line.split() for line in RARER.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    return [synset for synset, images in sorted(rows, key=lambda row: (-int(row[1]), row[0]))]
+
+
 def in21k(packages: Packages, wordnet: WordNet, groups: Groups) -> Built:
-    """The classes that a package says are frequent; the counts themselves are in none."""
+    """The 13,000 classes with the most images, of those that can be concepts."""
     frequent, kept = packages.synsets("imagenet12k"), set(packages.synsets("imagenet21k_miil_w21"))
     if not set(packages.synsets("imagenet21k_miil")) <= set(frequent):
         raise ValueError("imagenet12k no longer holds all classes that have 500 images or more")
     person = wordnet.sense(PERSON)
-    rows: list[Row] = []
-    chosen: list[str] = []
+    rows: dict[str, Row] = {}
     taken: set[str] = set()
-    people = merged = 0
-    for synset in sorted(frequent):
+    withdrawn = people = merged = seen = 0
+    # A class takes its first lemma that no more frequent class has: those of imagenet-12k by name, then by images.
+    for synset in [*sorted(frequent), *rarer()]:
+        if len(rows) == IN21K:
+            break
+        seen += 1
         if synset not in kept and wordnet.is_under(synset, person):
-            people += 1
+            if seen <= len(frequent):
+                withdrawn += 1
+            else:
+                people += 1
             continue
         lemmas = wordnet.synsets[synset].lemmas
         name = next((lemma for lemma in lemmas if lemma.casefold() not in taken), None)
@@ -143,17 +158,28 @@ def in21k(packages: Packages, wordnet: WordNet, groups: Groups) -> Built:
             merged += 1
             continue
         taken.add(name.casefold())
-        rows.append(Row(name, lemmas))
-        chosen.append(groups.of(synset))
+        rows[synset] = Row(name, lemmas)
+    if len(rows) < IN21K:
+        raise ValueError(f"{RARER.name} ends too early: {len(rows):,} classes")
     note = (
-        f"The {len(frequent):,} frequent classes of the fall 2011 release as timm's 'imagenet-12k' lists them; it "
-        "holds all 11,221 that have 500 images or more. Image counts, and so the paper's 13k, are in no package. "
-        f"Left out: {people} classes of people that ImageNet itself withdrew (not in its winter 2021 release), and "
-        f"{merged} whose every lemma names an earlier class. A name is the first free lemma. Classes of ImageNet-1k "
-        "are among them."
+        f"The {IN21K:,} classes of the fall 2011 release with the most images: the {len(frequent):,} that timm lists "
+        f"as 'imagenet-12k' (440 images or more), and the next by the number of their images. To have so many, "
+        f"{seen:,} were looked at. Left out: {withdrawn} classes of people that ImageNet itself withdrew (not in its "
+        f"winter 2021 release), {people} rarer ones of people, of which no package says whether it did, and {merged} "
+        "whose every lemma names an earlier class. A name is the first free lemma. Classes of ImageNet-1k are among "
+        "them."
     )
-    origin = f"classes: {TIMM}, names and synonyms: {WN}"
-    return Built("in21k", "ImageNet-21k, frequent classes", "object", origin, rows, note, chosen)
+    chosen = sorted(rows)
+    origin = f"classes: {TIMM}, images of the rarer ones: scripts/{RARER.name}, names and synonyms: {WN}"
+    return Built(
+        "in21k",
+        "ImageNet-21k, the 13,000 most frequent classes",
+        "object",
+        origin,
+        [rows[synset] for synset in chosen],
+        note,
+        [groups.of(synset) for synset in chosen],
+    )
 
 
 def built(packages: Packages, wordnet: WordNet, groups: Groups) -> Iterable[Built]:

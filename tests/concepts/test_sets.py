@@ -28,7 +28,7 @@ COUNTS = {
     "food101": 101,
     "gtsrb": 43,
     "in1k": 1000,
-    "in21k": 10582,
+    "in21k": 13_000,
     "kitti": 4,
     "mnist": 10,
     "pets": 37,
