@@ -28,7 +28,7 @@ def test_presets_survive_the_way_through_json_values() -> None:
         ({"data.views": 1}, r"data\.views: .* at least 2"),
         ({"augment.size": 50}, r"augment\.size: 50 is no multiple of model\.patch \(8\)"),
         ({"augment.scale": [0.5]}, r"augment\.scale: must be a list of 2 numbers"),
-        ({"objective.name": "simclr"}, r"objective\.name: must be one of synclr"),
+        ({"objective.name": "simcl"}, r"objective\.name: no objective 'simcl'; did you mean simclr"),
         ({"optim.lr": float("nan")}, r"optim\.lr: must be a finite number"),
     ],
 )

@@ -13,7 +13,7 @@ from synfarm_trainer import ema
 from synfarm_trainer.config import EmaConfig, OptimConfig, ScheduleConfig
 from synfarm_trainer.evals.knn import colour_histogram, evaluate, raw_pixels
 from synfarm_trainer.journal import leave_exit_record
-from synfarm_trainer.objectives.synclr.heads import mlp_head
+from synfarm_trainer.models.heads import mlp_head
 from synfarm_trainer.objectives.synclr.networks import Student, build_networks
 from synfarm_trainer.optim import build_optimizer, set_hyperparameters
 from synfarm_trainer.presets import resolve

@@ -104,7 +104,7 @@ def test_a_run_leaves_metrics_checkpoints_evals_and_an_export_that_timm_loads(be
     model = VisionTransformer(**described["arguments"])
     model.load_state_dict(load(store.get(layout.export_file(RUN, "backbone.safetensors"))))
     images = torch.randn(2, 3, 16, 16)
-    assert torch.equal(model.eval()(images), session._networks.teacher.backbone.eval()(images))
+    assert torch.equal(model.eval()(images), session._objective.backbone.eval()(images))
 
 
 def test_every_term_of_the_method_is_told_and_leaves_a_timm_backbone(begin, every_term) -> None:
@@ -125,6 +125,41 @@ def test_every_term_of_the_method_is_told_and_leaves_a_timm_backbone(begin, ever
     model.load_state_dict(load(store.get(layout.export_file(RUN, "backbone.safetensors"))))
     saved = load(store.get(layout.checkpoint_file(RUN, 12, 0, "student.safetensors")))
     assert {"mask_token", "patch_head.gain", "patch_head.prototypes", "predictor.0.weight"} <= set(saved)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "terms"),
+    [
+        ({"objective.name": "stablerep"}, ["contrastive"]),
+        ({"objective.name": "simclr", "data.crops": 2, "data.views": 2}, ["contrastive"]),
+        ({"objective.name": "supce", "data.views": 1}, ["cross_entropy"]),
+    ],
+    ids=lambda value: value.get("objective.name") if isinstance(value, dict) else "",
+)
+def test_each_objective_without_a_teacher_trains_resumes_and_exports_its_student(
+    begin, overrides: dict[str, object], terms: list[str]
+) -> None:
+    overrides = {**overrides, "eval.knn": False, "eval.patch_pca": False, "schedule.steps": 6}
+    unbroken = MemoryStore()
+    finish(begin(unbroken, overrides=overrides))
+    whole = losses(begin.journal(0))
+    told = [StepMetrics.model_validate(line["data"]) for line in begin.journal(0) if line["type"] == "step"]
+    assert all(list(metrics.losses) == [*terms, "total"] for metrics in told)
+    described = json.loads(unbroken.get(layout.export_file(RUN, "backbone.json")))
+    assert described["network"] == "student"
+    VisionTransformer(**described["arguments"]).load_state_dict(
+        load(unbroken.get(layout.export_file(RUN, "backbone.safetensors")))
+    )
+
+    def fail(step: int) -> None:
+        if step == 5:
+            raise RuntimeError("killed")
+
+    store = MemoryStore()
+    with pytest.raises(RuntimeError, match="killed"):
+        finish(begin(store, overrides=overrides, action=fail))
+    finish(begin(store, attempt=1, overrides=overrides))
+    assert losses(begin.journal(1)) == {step: whole[step] for step in (4, 5, 6)}
 
 
 def test_the_picture_of_patch_features_shows_held_out_images(begin) -> None:
@@ -254,7 +289,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_without_a_checkpoint(begin) -> N
     def poison(step: int) -> None:
         if step == 5:
             with torch.no_grad():
-                session._networks.student.projector[0].weight.fill_(float("nan"))
+                session._objective.student.projector[0].weight.fill_(float("nan"))
 
     session._trainer._reach = poison
     with pytest.raises(NonFinite, match="contrastive is nan at step 5") as caught:

@@ -16,7 +16,7 @@ from synfarm_trainer.data.plan import Plan
 from synfarm_trainer.evals.patch_pca import COLUMNS, GAP, TILE, contact_sheet, patch_features, pca_colours
 from synfarm_trainer.evals.report import knn_report
 from synfarm_trainer.models.vit import Backbone
-from synfarm_trainer.objectives.synclr.networks import build_networks
+from synfarm_trainer.objectives.registry import build_objective
 from synfarm_trainer.patience import patiently
 
 __all__ = ["Evaluation"]
@@ -67,7 +67,8 @@ class Evaluation:
         rows = distinct_rows(self.plan, limit=self.config.eval.patch_pca_captions)
         if not rows:
             return
-        networks = (build_networks(self.config, self.plan.seed).teacher.backbone, backbone)
+        first = build_objective(self.config, self.plan.seed, concepts=len(self.dataset.concepts))
+        networks = (first.backbone, backbone)
         sheet, described = [], []
         for row in rows:
             pixels = self._read([row], size).pixels[:_MOST_IMAGES]
@@ -79,7 +80,7 @@ class Evaluation:
         said = {
             "name": "patch-pca",
             "step": step,
-            "network": "teacher backbone",
+            "network": "student backbone" if first.teacher is None else "teacher backbone",
             "image_size": size,
             "columns": COLUMNS,
             "tile": TILE,

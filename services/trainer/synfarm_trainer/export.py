@@ -17,13 +17,19 @@ from synfarm_trainer.state import tensors_of
 __all__ = ["export_backbone"]
 
 
-def export_backbone(store: ObjectStore, run: str, step: int, backbone: nn.Module, config: TrainConfig) -> None:
-    """``export/backbone.safetensors``, then ``export/backbone.json`` with the class, its arguments, the statistics."""
+def export_backbone(
+    store: ObjectStore, run: str, step: int, backbone: nn.Module, config: TrainConfig, *, network: str
+) -> None:
+    """``export/backbone.safetensors``, then ``export/backbone.json`` with the class, its arguments, the statistics.
+
+    Args:
+        network: whose it is, ``teacher`` or ``student``.
+    """
     described: dict[str, Any] = {
         "architecture": "timm.models.vision_transformer.VisionTransformer",
         "arguments": timm_arguments(config.model, config.augment.size),
         "input": {"size": config.augment.size, "mean": MEAN, "std": STD},
-        "network": "teacher",
+        "network": network,
         "step": step,
     }
     patiently(store.put, layout.export_file(run, "backbone.safetensors"), tensors_of(backbone))

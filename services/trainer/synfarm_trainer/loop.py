@@ -16,12 +16,11 @@ from synfarm.contracts.runs import StepMetrics
 from synfarm_trainer import ema
 from synfarm_trainer.config import TrainConfig
 from synfarm_trainer.data.loader import Loader, RankBatch, batch_sha256
-from synfarm_trainer.objectives.synclr.batch import TensorBatch
-from synfarm_trainer.objectives.synclr.networks import Networks
-from synfarm_trainer.objectives.synclr.step import accumulate_gradients
+from synfarm_trainer.objectives.batch import TensorBatch
+from synfarm_trainer.objectives.protocol import Objective
 from synfarm_trainer.optim import set_hyperparameters
 from synfarm_trainer.ranks import Ranks
-from synfarm_trainer.schedules import ema_momentum, learning_rate, teacher_temperature, weight_decay
+from synfarm_trainer.schedules import ema_momentum, learning_rate, weight_decay
 
 __all__ = ["NonFinite", "StepOutcome", "Trainer"]
 
@@ -49,7 +48,7 @@ class Trainer:
     def __init__(
         self,
         config: TrainConfig,
-        networks: Networks,
+        objective: Objective,
         optimizer: AdamW,
         loader: Loader,
         ranks: Ranks,
@@ -60,9 +59,9 @@ class Trainer:
         stop_asked: Callable[[], bool] = lambda: False,
     ) -> None:
         """``reach`` is called with a step's number before it begins (fault hook ``train.step``)."""
-        self._config, self._networks, self._optimizer = config, networks, optimizer
+        self._config, self._objective, self._optimizer = config, objective, optimizer
         self._loader, self._ranks, self._steps_per_epoch = loader, ranks, steps_per_epoch
-        self._parameters = list(networks.student.parameters())
+        self._parameters = list(objective.student.parameters())
         self._reach, self._stop_asked = reach, stop_asked
         self.refilled = refilled
 
@@ -86,15 +85,9 @@ class Trainer:
         lr = learning_rate(index, config.schedule, config.optim)
         momentum = ema_momentum(index, config.schedule, config.ema)
         set_hyperparameters(self._optimizer, lr=lr, weight_decay=weight_decay(index, config.schedule, config.optim))
-        views = config.data.views
-        temperature = teacher_temperature(index, config.objective)
-        terms = accumulate_gradients(
-            self._networks,
-            TensorBatch.of(batch, views),
-            ranks,
-            config.objective,
-            micro_images=(config.execution.micro_captions or len(batch.rows)) * views,
-            patch_temperature=temperature,
+        captions = config.execution.micro_captions or len(batch.rows)
+        terms = self._objective.accumulate_gradients(
+            TensorBatch.of(batch, config), ranks, step=index, micro_crops=captions * config.crops_of_caption
         )
         gradient = ranks.sum_gradients(self._parameters)
         mine = [*map(float, terms.losses.values()), *terms.monitors.values()]
@@ -104,8 +97,6 @@ class Trainer:
         losses = dict(zip(terms.losses, sums, strict=False))
         losses["total"] = sum(terms.weights[name] * loss for name, loss in losses.items())
         monitors = {name: sums[len(terms.losses) + i] / ranks.world for i, name in enumerate(terms.monitors)}
-        if config.uses_ibot:
-            monitors["teacher_temperature"] = temperature
         norm = float(gradient.norm())
         self._guard(index + 1, losses, norm)
         refills = self._gather_refills(batch.refilled, most=int(max(row[-3] for row in told)))
@@ -117,7 +108,8 @@ class Trainer:
                     parameter.grad.mul_(config.optim.clip_norm / norm)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
-        ema.update(self._networks.teacher, self._networks.student, momentum)
+        if (teacher := self._objective.teacher) is not None:
+            ema.update(teacher, self._objective.student, momentum)
 
         seconds = time.perf_counter() - since
         digests = ranks.gather(torch.from_numpy(batch.digests))
@@ -132,7 +124,7 @@ class Trainer:
             ema_momentum=momentum,
             seconds=seconds,
             data_wait_seconds=max(row[-1] for row in told),
-            images_per_second=config.data.captions_per_batch * views / seconds,
+            images_per_second=config.data.captions_per_batch * config.data.views / seconds,
             refilled=self.refilled,
             monitors={**monitors, "gradient_norm": norm},
         )

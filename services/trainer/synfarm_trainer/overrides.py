@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from synfarm_trainer.config import TrainConfig, from_dict, to_dict
+from synfarm_trainer.config import OBJECTIVES, SIZES, TrainConfig, from_dict, to_dict
 
 __all__ = ["apply_overrides", "field_names"]
 
@@ -16,14 +16,23 @@ def field_names(config: TrainConfig) -> tuple[str, ...]:
     return tuple(f"{section}.{name}" for section, values in to_dict(config).items() for name in values)
 
 
+def _other_objective(section: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The section of another objective: its own defaults, in the widths that the preset chose."""
+    made: dict[str, Any] = to_dict(OBJECTIVES[name](name=name))
+    return {**made, **{size: section[size] for size in SIZES if size in section and size in made}}
+
+
 def apply_overrides(config: TrainConfig, overrides: Mapping[str, object]) -> TrainConfig:
     """A new configuration; the rules between fields are checked again on the whole.
 
     Raises:
         ValueError: the message begins with the dotted name and, for an unknown one, ends with near names.
     """
-    known = field_names(config)
     tree: dict[str, dict[str, Any]] = to_dict(config)
+    chosen = overrides.get("objective.name", config.objective.name)
+    if chosen != config.objective.name and chosen in OBJECTIVES:
+        tree["objective"] = _other_objective(tree["objective"], str(chosen))
+    known = [f"{section}.{name}" for section, values in tree.items() for name in values]
     for name, value in overrides.items():
         if name not in known:
             near = get_close_matches(name, known, n=3, cutoff=0.5)

@@ -14,9 +14,9 @@ from synfarm_trainer.config import (
     LocalCropsConfig,
     MaskConfig,
     ModelConfig,
-    ObjectiveConfig,
     OptimConfig,
     ScheduleConfig,
+    SynclrConfig,
     TrainConfig,
 )
 from synfarm_trainer.overrides import apply_overrides
@@ -48,7 +48,7 @@ def _tiny() -> TrainConfig:
         local_crops=LocalCropsConfig(count=0, size=24, scale=(0.2, 0.5), blur=0.0),
         mask=MaskConfig(),
         model=ModelConfig(patch=8, width=128, depth=4, heads=4, drop_path=0.0, init_std=0.08),
-        objective=ObjectiveConfig(
+        objective=SynclrConfig(
             temperature=0.1,
             head_hidden=512,
             head_out=128,
@@ -74,7 +74,7 @@ def _small() -> TrainConfig:
         local_crops=LocalCropsConfig(count=4, size=32, scale=(0.1, 0.32)),
         mask=MaskConfig(),
         model=ModelConfig(patch=8, width=192, depth=6, heads=3, drop_path=0.1, init_std=0.06),
-        objective=ObjectiveConfig(
+        objective=SynclrConfig(
             temperature=0.1,
             head_hidden=1024,
             head_out=128,
@@ -102,7 +102,7 @@ def _vit_b16() -> TrainConfig:
         local_crops=LocalCropsConfig(count=4, size=96, scale=(0.08, 0.32)),
         mask=MaskConfig(images=0.5, ratio=(0.5, 0.5), shape="random"),
         model=ModelConfig(patch=16, width=768, depth=12, heads=12, drop_path=0.1),
-        objective=ObjectiveConfig(temperature=0.08, prototypes=65_536),
+        objective=SynclrConfig(temperature=0.08, prototypes=65_536),
         optim=OptimConfig(lr=2e-3, beta1=0.9, beta2=0.999, weight_decay=0.04, weight_decay_end=0.2),
         ema=EmaConfig(start=0.994, end=1.0),
         schedule=ScheduleConfig(steps=500_000, warmup_steps=80_000),

@@ -36,6 +36,18 @@ class Ranks:
         dist.all_gather(parts, rows)
         return torch.cat(parts)
 
+    def sum_own(self, rows: Tensor) -> Tensor:
+        """(world * n, ...) of each rank to (n, ...): the sum over ranks of the rows that are this rank's, in order."""
+        if self.world == 1:
+            return rows
+        received = torch.empty_like(rows)
+        dist.all_to_all_single(received, rows.contiguous())
+        parts = received.chunk(self.world)
+        total = parts[0].clone()
+        for part in parts[1:]:
+            total += part
+        return total
+
     def broadcast(self, values: Tensor) -> Tensor:
         """The first rank's values on every rank."""
         if self.world > 1:

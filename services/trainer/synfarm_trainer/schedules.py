@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from synfarm_trainer.config import EmaConfig, ObjectiveConfig, OptimConfig, ScheduleConfig
+from synfarm_trainer.config import EmaConfig, OptimConfig, ScheduleConfig, SynclrConfig
 
 __all__ = ["ema_momentum", "half_cosine", "learning_rate", "teacher_temperature", "weight_decay"]
 
@@ -32,7 +32,7 @@ def ema_momentum(step: int, schedule: ScheduleConfig, ema: EmaConfig) -> float:
     return half_cosine(step, schedule.steps, ema.start, ema.end)
 
 
-def teacher_temperature(step: int, objective: ObjectiveConfig) -> float:
+def teacher_temperature(step: int, objective: SynclrConfig) -> float:
     """Of the masked patches' targets: linear over its own number of steps, then constant."""
     start, end, steps = (
         objective.teacher_temperature_start,

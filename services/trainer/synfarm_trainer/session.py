@@ -25,7 +25,7 @@ from synfarm_trainer.evaluation import Evaluation
 from synfarm_trainer.export import export_backbone
 from synfarm_trainer.journal import Journal, MetricsUploader, leave_exit_record
 from synfarm_trainer.loop import NonFinite, StepOutcome, Trainer
-from synfarm_trainer.objectives.synclr.networks import build_networks
+from synfarm_trainer.objectives.registry import build_objective
 from synfarm_trainer.optim import build_optimizer
 from synfarm_trainer.patience import patiently
 from synfarm_trainer.ranks import Ranks
@@ -98,8 +98,8 @@ class Session:
             data.cell_captions,
         )
         self._plan.rank_slice(ranks.rank, ranks.world)
-        self._networks = build_networks(config, self.spec.seed)
-        self._optimizer = build_optimizer(self._networks.student, config.optim)
+        self._objective = build_objective(config, self.spec.seed, concepts=len(self._dataset.concepts))
+        self._optimizer = build_optimizer(self._objective.student, config.optim)
         self._checkpoints = CheckpointStore(store, start.run, start.attempt, token)
         self.step, refilled = self._resume()
         self._cache = ShardCache(store, data.cache_mib << 20)
@@ -107,7 +107,7 @@ class Session:
         self._loader = Loader(self._dataset, self._plan, self._cache, config, rank=ranks.rank, world=ranks.world)
         self._trainer = Trainer(
             config,
-            self._networks,
+            self._objective,
             self._optimizer,
             self._loader,
             ranks,
@@ -139,7 +139,7 @@ class Session:
         if attempt < 0:
             return 0, 0
         files = files or self._checkpoints.load(attempt, step)
-        refilled = restore(self._networks, self._optimizer, files)
+        refilled = restore(self._objective, self._optimizer, files)
         _log.info("resumed", run=self._start.run, step=step, of_attempt=attempt, attempt=self._start.attempt)
         return step, refilled
 
@@ -168,7 +168,10 @@ class Session:
         if not stopped:
             # The network first: evaluations read images, which may have been damaged since the run began.
             if self._ranks.is_first:
-                export_backbone(self._store, self._start.run, self.step, self._networks.teacher.backbone, config)
+                network = "student" if self._objective.teacher is None else "teacher"
+                export_backbone(
+                    self._store, self._start.run, self.step, self._objective.backbone, config, network=network
+                )
             self._evaluate()
             self._draw_patches()
         self._tell("state", {"state": reason, "step": self.step})
@@ -207,7 +210,7 @@ class Session:
     def _save(self) -> None:
         if not self._ranks.is_first:
             return
-        files = snapshot(self._networks, self._optimizer, refilled=self._trainer.refilled)
+        files = snapshot(self._objective, self._optimizer, refilled=self._trainer.refilled)
         self._announce(self._saver.save(self.step, self._ranks.world, files))
 
     def _announce(self, commit: CheckpointCommit | None) -> None:
@@ -216,8 +219,8 @@ class Session:
 
     def _evaluate(self) -> None:
         if self.config.eval.knn and self._ranks.is_first:
-            self._tell("eval", self._evaluation.nearest_neighbours(self._networks.teacher.backbone, self.step))
+            self._tell("eval", self._evaluation.nearest_neighbours(self._objective.backbone, self.step))
 
     def _draw_patches(self) -> None:
         if self.config.eval.patch_pca and self._ranks.is_first:
-            self._evaluation.patch_picture(self._networks.teacher.backbone, self.step)
+            self._evaluation.patch_picture(self._objective.backbone, self.step)

@@ -10,7 +10,7 @@ from safetensors.torch import load, save
 from torch import nn
 from torch.optim import AdamW
 
-from synfarm_trainer.objectives.synclr.networks import Networks
+from synfarm_trainer.objectives.protocol import Objective
 from synfarm_trainer.optim import load_moments, moments
 
 __all__ = ["restore", "snapshot", "tensors_of"]
@@ -21,26 +21,28 @@ def tensors_of(module: nn.Module) -> bytes:
     return save({name: p.detach().contiguous() for name, p in module.named_parameters()})
 
 
-def snapshot(networks: Networks, optimizer: AdamW, *, refilled: int) -> dict[str, bytes]:
+def snapshot(objective: Objective, optimizer: AdamW, *, refilled: int) -> dict[str, bytes]:
     """Files by name. The data state is the step alone, which the commit holds."""
+    student, teacher = objective.student, objective.teacher
     return {
-        "student.safetensors": tensors_of(networks.student),
-        "teacher.safetensors": tensors_of(networks.teacher),
-        "optimizer.safetensors": save(moments(networks.student, optimizer)),
+        "student.safetensors": tensors_of(student),
+        **({} if teacher is None else {"teacher.safetensors": tensors_of(teacher)}),
+        "optimizer.safetensors": save(moments(student, optimizer)),
         "state.json": json.dumps({"refilled": refilled}).encode(),
     }
 
 
 @torch.no_grad()
-def restore(networks: Networks, optimizer: AdamW, files: Mapping[str, bytes]) -> int:
-    """Load a snapshot into networks of the same shape; the number of samples refilled so far.
+def restore(objective: Objective, optimizer: AdamW, files: Mapping[str, bytes]) -> int:
+    """Load a snapshot into an objective of the same shape; the number of samples refilled so far.
 
     Raises:
         KeyError: a file or tensor is missing.
         RuntimeError: a shape differs.
     """
-    networks.student.load_state_dict(load(files["student.safetensors"]))
-    networks.teacher.load_state_dict(load(files["teacher.safetensors"]))
-    load_moments(networks.student, optimizer, load(files["optimizer.safetensors"]))
+    objective.student.load_state_dict(load(files["student.safetensors"]))
+    if objective.teacher is not None:
+        objective.teacher.load_state_dict(load(files["teacher.safetensors"]))
+    load_moments(objective.student, optimizer, load(files["optimizer.safetensors"]))
     refilled: int = json.loads(files["state.json"])["refilled"]
     return refilled

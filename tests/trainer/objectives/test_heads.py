@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from synfarm_trainer.config import ObjectiveConfig
-from synfarm_trainer.objectives.synclr.heads import PatchHead, mlp_head
+from synfarm_trainer.config import SynclrConfig
+from synfarm_trainer.models.heads import PatchHead, mlp_head
 from synfarm_trainer.schedules import teacher_temperature
 
 REFERENCE = np.load(Path(__file__).parents[1] / "losses" / "reference_numbers.npz", allow_pickle=False)
@@ -42,6 +42,6 @@ def test_projector_and_predictor_give_the_published_outputs(name: str, hidden_la
 
 
 def test_the_teachers_temperature_at_the_points_that_the_paper_fixes() -> None:
-    temperatures = [teacher_temperature(step, ObjectiveConfig()) for step in (0, 500, 2000, 3500, 4000, 500_000)]
+    temperatures = [teacher_temperature(step, SynclrConfig()) for step in (0, 500, 2000, 3500, 4000, 500_000)]
     assert temperatures == pytest.approx([0.04, 0.04375, 0.055, 0.06625, 0.07, 0.07], rel=1e-12)
-    assert teacher_temperature(0, ObjectiveConfig(teacher_temperature_steps=0)) == 0.07
+    assert teacher_temperature(0, SynclrConfig(teacher_temperature_steps=0)) == 0.07

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,15 +16,17 @@ from synfarm_trainer.config import TrainConfig
 from synfarm_trainer.data.cells import draw_kept
 from synfarm_trainer.data.cropids import CropIds
 from synfarm_trainer.losses.sinkhorn import assignment, prototype_masses
+from synfarm_trainer.models.heads import PatchHead
 from synfarm_trainer.models.vit import normalise
-from synfarm_trainer.objectives.synclr.batch import TensorBatch
-from synfarm_trainer.objectives.synclr.heads import PatchHead
+from synfarm_trainer.objectives.batch import TensorBatch
+from synfarm_trainer.objectives.protocol import StepTerms
 from synfarm_trainer.objectives.synclr.networks import Networks, build_networks
-from synfarm_trainer.objectives.synclr.step import StepTerms, accumulate_gradients
+from synfarm_trainer.objectives.synclr.step import accumulate_gradients
 from synfarm_trainer.ranks import Ranks
 
 CAPTIONS, VIEWS, LOCAL = 6, 2, 2
 IMAGES = CAPTIONS * VIEWS
+Gradients = Callable[..., tuple[dict[str, Tensor], StepTerms]]
 FULL: dict[str, object] = {
     "data.captions_per_batch": CAPTIONS,
     "data.views": VIEWS,
@@ -38,32 +39,6 @@ FULL: dict[str, object] = {
     "objective.patch_hidden": 16,
     "objective.patch_bottleneck": 8,
 }
-
-
-@dataclass
-class Meeting:
-    """What so many threads exchange."""
-
-    world: int
-    told: list[Tensor | None] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.told, self.barrier = [None] * self.world, threading.Barrier(self.world)
-
-
-@dataclass(frozen=True)
-class ThreadRanks(Ranks):
-    """Ranks that are threads of this process."""
-
-    meeting: Meeting | None = None
-
-    def gather(self, rows: Tensor) -> Tensor:
-        assert self.meeting is not None
-        self.meeting.told[self.rank] = rows.detach()
-        self.meeting.barrier.wait(30)
-        found = torch.cat([part for part in self.meeting.told if part is not None])
-        self.meeting.barrier.wait(30)
-        return found
 
 
 def networks_of(config: TrainConfig) -> Networks:
@@ -102,49 +77,43 @@ def make_batch(config: TrainConfig) -> TensorBatch:
     )
 
 
-@pytest.fixture(autouse=True)
-def _in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pixels become float64, so that only the order of sums may differ."""
-    monkeypatch.setattr(
-        "synfarm_trainer.objectives.synclr.step.normalise", lambda pixels: normalise(pixels, torch.float64)
-    )
-
-
 @pytest.fixture
 def config(small_config: Callable[..., TrainConfig]) -> TrainConfig:
     return small_config({**FULL, "data.cell_captions": 1})
 
 
-def gradients(
-    config: TrainConfig,
-    batch: TensorBatch,
-    *,
-    micro: int = IMAGES,
-    world: int = 1,
-    make: Callable[[TrainConfig], Networks] = networks_of,
-) -> tuple[dict[str, Tensor], StepTerms]:
-    """The gradient by name, summed over ranks, and the terms summed over ranks. Every rank has networks of its own."""
-    share = len(batch) // world
-    meeting = Meeting(world)
+@pytest.fixture
+def gradients(on_ranks: Callable[..., Any]) -> Gradients:
+    """(config, batch, micro, world, make) to the gradient by name and the terms, both summed over ranks."""
 
-    def rank(number: int) -> tuple[Networks, StepTerms]:
-        networks = make(config)
-        ranks = Ranks() if world == 1 else ThreadRanks(number, world, meeting)
-        part = batch.part(number * share, (number + 1) * share)
-        return networks, accumulate_gradients(
-            networks, part, ranks, config.objective, micro_images=micro, patch_temperature=0.05
-        )
+    def found(
+        config: TrainConfig,
+        batch: TensorBatch,
+        *,
+        micro: int = IMAGES,
+        world: int = 1,
+        make: Callable[[TrainConfig], Networks] = networks_of,
+    ) -> tuple[dict[str, Tensor], StepTerms]:
+        share = len(batch) // world
 
-    with ThreadPoolExecutor(world) as pool:
-        done = list(pool.map(rank, range(world)))
-    total: dict[str, Tensor] = {}
-    for networks, _ in done:
-        assert all(p.grad is None for p in networks.teacher.parameters())
-        for name, parameter in networks.student.named_parameters():
-            assert parameter.grad is not None, name
-            total[name] = total.get(name, torch.zeros_like(parameter)) + parameter.grad
-    losses = {name: sum(terms.losses[name] for _, terms in done) for name in done[0][1].losses}
-    return total, replace(done[0][1], losses=losses)
+        def rank(ranks: Ranks) -> tuple[Networks, StepTerms]:
+            networks = make(config)  # every rank has networks of its own
+            part = batch.part(ranks.rank * share, (ranks.rank + 1) * share)
+            return networks, accumulate_gradients(
+                networks, part, ranks, config.objective, micro_crops=micro, patch_temperature=0.05
+            )
+
+        done = on_ranks(world, rank)
+        total: dict[str, Tensor] = {}
+        for networks, _ in done:
+            assert all(p.grad is None for p in networks.teacher.parameters())
+            for name, parameter in networks.student.named_parameters():
+                assert parameter.grad is not None, name
+                total[name] = total.get(name, torch.zeros_like(parameter)) + parameter.grad
+        losses = {name: sum(terms.losses[name] for _, terms in done) for name in done[0][1].losses}
+        return total, replace(done[0][1], losses=losses)
+
+    return found
 
 
 def cross_entropy(anchor: Tensor, keys: list[Tensor], positive: list[bool], temperature: float) -> Tensor:
@@ -199,7 +168,7 @@ def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
         assert torch.allclose(first[name], second[name], rtol=rtol, atol=atol), name
 
 
-def test_terms_and_gradient_are_those_of_the_definitions(config: TrainConfig) -> None:
+def test_terms_and_gradient_are_those_of_the_definitions(gradients: Gradients, config: TrainConfig) -> None:
     batch, networks = make_batch(config), networks_of(config)
     terms = by_definition(config, batch, networks)
     (terms["contrastive"] + 0.7 * terms["contrastive_local"] + 1.3 * terms["ibot"]).backward()
@@ -212,7 +181,9 @@ def test_terms_and_gradient_are_those_of_the_definitions(config: TrainConfig) ->
 
 
 @pytest.mark.parametrize("micro", [2, 6, 10])
-def test_micro_batches_add_up_to_the_gradient_of_the_whole(config: TrainConfig, micro: int) -> None:
+def test_micro_batches_add_up_to_the_gradient_of_the_whole(
+    gradients: Gradients, config: TrainConfig, micro: int
+) -> None:
     batch = make_batch(config)
     whole, terms = gradients(config, batch)
     found, cut = gradients(config, batch, micro=micro)
@@ -222,7 +193,7 @@ def test_micro_batches_add_up_to_the_gradient_of_the_whole(config: TrainConfig, 
 
 
 def test_no_more_targets_than_those_of_a_micro_batch_are_held(
-    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+    gradients: Gradients, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Tokens x prototypes of the whole share would be hundreds of gigabytes in the paper's sizes."""
     batch, made, held = make_batch(config), [], []
@@ -241,14 +212,18 @@ def test_no_more_targets_than_those_of_a_micro_batch_are_held(
 
 
 @pytest.mark.parametrize(("world", "micro"), [(2, IMAGES), (3, 2)])
-def test_ranks_share_the_gradient_of_the_whole(config: TrainConfig, world: int, micro: int) -> None:
+def test_ranks_share_the_gradient_of_the_whole(
+    gradients: Gradients, config: TrainConfig, world: int, micro: int
+) -> None:
     batch = make_batch(config)
     whole, _ = gradients(config, batch)
     found, _ = gradients(config, batch, world=world, micro=micro)
     same(found, whole)
 
 
-def test_the_teacher_sees_images_whole_and_repeated_local_crops_change_nothing(config: TrainConfig) -> None:
+def test_the_teacher_sees_images_whole_and_repeated_local_crops_change_nothing(
+    gradients: Gradients, config: TrainConfig
+) -> None:
     batch = replace(make_batch(config), kept=None, local_kept=None)
     networks = networks_of(config)
     keys = networks.teacher(normalise(batch.pixels, torch.float64), batch.masks)[0]
@@ -269,7 +244,7 @@ def test_only_masked_positions_get_a_gradient_from_ibot(config: TrainConfig) -> 
     assert len(seen[0]) == int(batch.masks.sum()), "the head never sees other tokens"
 
 
-def test_a_term_without_weight_costs_nothing(small_config: Callable[..., TrainConfig]) -> None:
+def test_a_term_without_weight_costs_nothing(gradients: Gradients, small_config: Callable[..., TrainConfig]) -> None:
     bare = small_config({**FULL, "objective.local_weight": 0.0, "objective.ibot_weight": 0.0, "model.drop_path": 0.0})
     assert (bare.local_count, bare.masked_tokens_of_cell) == (0, ())
     networks = networks_of(bare)
@@ -281,7 +256,7 @@ def test_a_term_without_weight_costs_nothing(small_config: Callable[..., TrainCo
     assert list(terms.monitors) == ["key_spread"]
 
 
-def test_monitors_tell_a_collapse(config: TrainConfig) -> None:
+def test_monitors_tell_a_collapse(gradients: Gradients, config: TrainConfig) -> None:
     batch = make_batch(config)
     healthy = gradients(config, batch)[1].monitors
     assert healthy["mask_share"] == pytest.approx(11 / (IMAGES * config.patches))

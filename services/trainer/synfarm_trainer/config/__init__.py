@@ -2,14 +2,27 @@
 
 from synfarm_trainer.config.codec import coerce, from_dict, to_dict
 from synfarm_trainer.config.data import AugmentConfig, DataConfig, LocalCropsConfig, MaskConfig
-from synfarm_trainer.config.model import ModelConfig, ObjectiveConfig
+from synfarm_trainer.config.model import ModelConfig
+from synfarm_trainer.config.objectives import (
+    OBJECTIVES,
+    SIZES,
+    ContrastiveConfig,
+    ObjectiveConfig,
+    SimclrConfig,
+    StablerepConfig,
+    SupceConfig,
+    SynclrConfig,
+)
 from synfarm_trainer.config.optim import EmaConfig, OptimConfig, ScheduleConfig
 from synfarm_trainer.config.running import CheckpointConfig, EvalConfig, ExecutionConfig
 from synfarm_trainer.config.train import TrainConfig
 
 __all__ = [
+    "OBJECTIVES",
+    "SIZES",
     "AugmentConfig",
     "CheckpointConfig",
+    "ContrastiveConfig",
     "DataConfig",
     "EmaConfig",
     "EvalConfig",
@@ -20,6 +33,10 @@ __all__ = [
     "ObjectiveConfig",
     "OptimConfig",
     "ScheduleConfig",
+    "SimclrConfig",
+    "StablerepConfig",
+    "SupceConfig",
+    "SynclrConfig",
     "TrainConfig",
     "coerce",
     "from_dict",

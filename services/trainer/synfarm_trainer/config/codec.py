@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from synfarm_trainer.config.checks import late_defaults, need
+from synfarm_trainer.config.objectives import OBJECTIVES, ObjectiveConfig
 from synfarm_trainer.config.train import TrainConfig
 
 __all__ = ["coerce", "from_dict", "to_dict"]
@@ -59,6 +61,15 @@ def to_dict(config: object) -> dict[str, Any]:
     return found
 
 
+def _chosen(data: object, path: str) -> type[ObjectiveConfig]:
+    """The class of the objective that the section names."""
+    name = data.get("name") if isinstance(data, dict) else None
+    near = get_close_matches(str(name), OBJECTIVES, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(OBJECTIVES)}"
+    need(name in OBJECTIVES, f"{path}.name", f"no objective {name!r}; {hint}")
+    return OBJECTIVES[str(name)]
+
+
 def _build(kind: type[T], data: object, path: str) -> T:
     if not isinstance(data, dict):
         raise ValueError(f"{path or 'config'}: must be an object")
@@ -70,8 +81,9 @@ def _build(kind: type[T], data: object, path: str) -> T:
     need(not missing, prefix + (missing or [""])[0], "missing")
     values: dict[str, Any] = {}
     for name, hint in hints.items():
-        nested = isinstance(hint, type) and is_dataclass(hint)
-        values[name] = _build(hint, data[name], prefix + name) if nested else coerce(data[name], hint, prefix + name)
+        kind_of = _chosen(data[name], prefix + name) if hint is ObjectiveConfig else hint
+        nested = isinstance(kind_of, type) and is_dataclass(kind_of)
+        values[name] = _build(kind_of, data[name], prefix + name) if nested else coerce(data[name], hint, prefix + name)
     return kind(**values)
 
 

@@ -22,6 +22,8 @@ class DataConfig:
     Ranks and micro-batches hold whole cells: a small cell divides more freely, a large one rounds a rate less."""
     views: int = 4
     """Images of a caption in a batch, drawn without replacement."""
+    crops: int = later(1)
+    """Global crops of an image; with one, the other images of its caption are its positives (paper)."""
     held_out: float = 0.2
     """Share of each concept's captions that is never trained on."""
     drop_near_duplicates: bool = later(False)
@@ -45,6 +47,7 @@ class DataConfig:
         need(self.captions_per_batch >= 2, "data.captions_per_batch", "needs at least 2 captions to contrast")
         need(self.cell_captions >= 1, "data.cell_captions", "must be at least 1")
         need(self.views >= 1, "data.views", "must be at least 1")
+        need(1 <= self.crops <= 16, "data.crops", "must be in 1 to 16")
         need(0 < self.held_out < 1, "data.held_out", "must lie strictly between 0 and 1")
         need(self.block_shards >= 1, "data.block_shards", "must be at least 1")
         need(1 <= self.threads <= 256, "data.threads", "must be in 1 to 256")

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from synfarm_trainer.config.checks import need
 from synfarm_trainer.config.data import AugmentConfig, DataConfig, LocalCropsConfig, MaskConfig
-from synfarm_trainer.config.model import ModelConfig, ObjectiveConfig
+from synfarm_trainer.config.model import ModelConfig
+from synfarm_trainer.config.objectives import ObjectiveConfig, SynclrConfig
 from synfarm_trainer.config.optim import EmaConfig, OptimConfig, ScheduleConfig
 from synfarm_trainer.config.running import CheckpointConfig, EvalConfig, ExecutionConfig
 
@@ -22,7 +23,7 @@ class TrainConfig:
     local_crops: LocalCropsConfig = field(default_factory=LocalCropsConfig)
     mask: MaskConfig = field(default_factory=MaskConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
-    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    objective: ObjectiveConfig = field(default_factory=SynclrConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     ema: EmaConfig = field(default_factory=EmaConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -35,18 +36,28 @@ class TrainConfig:
         for name, size in (("augment.size", self.augment.size), ("local_crops.size", self.local_crops.size)):
             used = name == "augment.size" or self.uses_local_crops
             need(not used or size % patch == 0, name, f"{size} is no multiple of model.patch ({patch})")
-        need(
-            self.data.views >= 2,
-            "data.views",
-            "with one image a caption no crop has a positive (its own is excluded); use at least 2",
-        )
+        self._check_positives()
         batch, micro = self.data.captions_per_batch, self.execution.micro_captions
         need(batch % cell == 0, "data.captions_per_batch", f"must be a multiple of data.cell_captions ({cell})")
         need(micro % cell == 0, "execution.micro_captions", f"must be a multiple of data.cell_captions ({cell})")
-        if self.uses_ibot:
+        if self.uses_masks:
             self._check_masks()
         if self.model.drop_path:
             self._check_drops()
+
+    def _check_positives(self) -> None:
+        data, objective = self.data, self.objective
+        need(
+            data.views >= objective.least_views,
+            "data.views",
+            f"with one image a caption no crop of {objective.name} has a positive (its own is excluded); use at least "
+            f"{objective.least_views}",
+        )
+        need(
+            data.crops >= objective.least_crops,
+            "data.crops",
+            f"{objective.name} compares crops of one image; use at least {objective.least_crops}",
+        )
 
     def _check_masks(self) -> None:
         tokens = self.masked_tokens_of_cell
@@ -73,14 +84,14 @@ class TrainConfig:
         )
 
     @property
-    def uses_ibot(self) -> bool:
-        """Without weight there are no masks, no patch heads and no mask token."""
-        return self.objective.ibot_weight > 0
+    def uses_masks(self) -> bool:
+        """Without there are no masks, no patch heads and no mask token."""
+        return self.objective.uses_masks
 
     @property
     def uses_local_crops(self) -> bool:
-        """Without weight no local crop is cut."""
-        return self.local_crops.count > 0 and self.objective.local_weight > 0
+        """Without no local crop is cut."""
+        return self.local_crops.count > 0 and self.objective.uses_local_crops
 
     @property
     def local_count(self) -> int:
@@ -95,7 +106,12 @@ class TrainConfig:
     @property
     def cell_images(self) -> int:
         """Global crops of a cell."""
-        return self.data.cell_captions * self.data.views
+        return self.data.cell_captions * self.crops_of_caption
+
+    @property
+    def crops_of_caption(self) -> int:
+        """Global crops of a caption in a batch."""
+        return self.data.views * self.data.crops
 
     @property
     def masked_tokens_of_cell(self) -> tuple[int, ...]:
@@ -103,7 +119,7 @@ class TrainConfig:
 
         With a range of ratios the masked images of a cell take its strata's middles, one each.
         """
-        if not self.uses_ibot:
+        if not self.uses_masks:
             return ()
         images = int(self.cell_images * self.mask.images)
         low, high = self.mask.ratio

@@ -10,14 +10,25 @@ from numpy.typing import NDArray
 
 from synfarm.contracts.randomness import bits
 
-__all__ = ["CropIds"]
+__all__ = ["CropIds", "global_crops"]
 
 Ints = NDArray[np.int64]
 
 
+_MORE_GLOBAL = 1 << 16
+
+
+def global_crops(count: int) -> list[int]:
+    """Numbers of an image's global crops; the first is 0 however many there are."""
+    return [0, *range(_MORE_GLOBAL + 1, _MORE_GLOBAL + count)]
+
+
 @dataclass(frozen=True, eq=False)
 class CropIds:
-    """Who N crops are, arrays of shape (N,): job, caption index, image number, crop number (0 the global one)."""
+    """Who N crops are, arrays of shape (N,): job, caption index, image number, crop number.
+
+    Number 0 is the first global crop, 1 and on are the local ones, further global ones have numbers of their own.
+    """
 
     job: Ints
     index: Ints

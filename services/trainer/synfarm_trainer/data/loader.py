@@ -17,7 +17,7 @@ from synfarm.contracts.randomness import key_of, shuffled_sample
 from synfarm_trainer.config import TrainConfig
 from synfarm_trainer.data.augment import CropParams, apply_crop, draw_params, local_augment
 from synfarm_trainer.data.cells import draw_kept, draw_masks
-from synfarm_trainer.data.cropids import CropIds
+from synfarm_trainer.data.cropids import CropIds, global_crops
 from synfarm_trainer.data.decode import decode_group
 from synfarm_trainer.data.fetch import ShardCache
 from synfarm_trainer.data.manifest import Dataset
@@ -28,22 +28,24 @@ __all__ = ["Loader", "RankBatch", "batch_sha256", "image_numbers"]
 
 @dataclass(frozen=True, eq=False)
 class RankBatch:
-    """A rank's share of a step's batch: c whole captions, images of a caption adjacent, n = c * views."""
+    """A rank's share of a step's batch: c whole captions, crops of an image adjacent, n = c * views * crops."""
 
     step: int
     epoch: int
     rows: NDArray[np.int64]
     """(c,): rows of the captions in the dataset."""
+    concepts: NDArray[np.int64]
+    """(c,): code of each caption's concept."""
     pixels: NDArray[np.uint8]
     """(n, size, size, 3): global crops."""
     local_pixels: NDArray[np.uint8] | None
-    """(n * count, local size, local size, 3): local crops, those of an image adjacent."""
+    """(c * views * count, local size, local size, 3): local crops, those of an image adjacent."""
     masks: NDArray[np.bool_] | None
     """(n, patches): hidden from the student's global crops."""
     kept: NDArray[np.bool_] | None
     """(n, depth, 2): global crops that go through a block's attention and its MLP."""
     local_kept: NDArray[np.bool_] | None
-    """(n * count, depth, 2): the same for local crops."""
+    """(c * views * count, depth, 2): the same for local crops."""
     digests: NDArray[np.uint8]
     """(c, 32): of each caption's id, pixels, masks and dropped branches."""
     refilled: tuple[tuple[int, int, int], ...]
@@ -130,6 +132,7 @@ class Loader:
                 step=step,
                 epoch=draws.epoch,
                 rows=draws.rows,
+                concepts=self._plan.table.concept[draws.rows],
                 pixels=np.concatenate([group.pixels for group in groups]),
                 local_pixels=None
                 if draws.local_params is None
@@ -161,7 +164,7 @@ class Loader:
             dtype=np.int64,
         )
         images = job.repeat(views), index.repeat(views), numbers.reshape(-1)
-        whole = CropIds.of(*images, crops=[0])
+        whole = CropIds.of(*images, crops=global_crops(config.data.crops))
         small = CropIds.of(*images, crops=range(1, 1 + config.local_count))
         return _Draws(
             epoch=epoch,
@@ -171,7 +174,7 @@ class Loader:
             local_params=draw_params(self._local, seed, epoch, small) if config.uses_local_crops else None,
             masks=draw_masks(config, seed, epoch, whole),
             kept=draw_kept(config, seed, epoch, whole, config.cell_images),
-            local_kept=draw_kept(config, seed, epoch, small, config.cell_images * config.local_count)
+            local_kept=draw_kept(config, seed, epoch, small, config.data.cell_captions * views * config.local_count)
             if config.uses_local_crops
             else None,
         )
@@ -186,8 +189,9 @@ class Loader:
         shard = self._cache.get(self._dataset.shards[self._dataset.shard_of[row]])
         group = decode_group(shard, self._dataset.rows[row], draws.numbers[place].tolist())
         images = list(enumerate(group.images, start=place * views))
-        size = self._config.augment.size
-        pixels = np.stack([apply_crop(image, size, draws.global_params, n) for n, image in images])
+        size, crops_each = self._config.augment.size, self._config.data.crops
+        whole = [(image, n * crops_each + i) for n, image in images for i in range(crops_each)]
+        pixels = np.stack([apply_crop(image, size, draws.global_params, n) for image, n in whole])
         local_pixels = np.empty(0, dtype=np.uint8)
         if (params := draws.local_params) is not None:
             crops = [(image, n * count + i) for n, image in images for i in range(count)]

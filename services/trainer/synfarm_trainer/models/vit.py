@@ -38,6 +38,12 @@ def timm_arguments(config: ModelConfig, image_size: int) -> dict[str, Any]:
 class Backbone(VisionTransformer):
     """timm's class with the same parameters; :meth:`tokens` is what training needs beside its ``forward``."""
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the parameters, and so of the images that it takes."""
+        found: torch.dtype = self.patch_embed.proj.weight.dtype
+        return found
+
     def tokens(
         self,
         images: Tensor,

@@ -1,1 +1,49 @@
-"""The SynCLR objective: multi-positive contrastive learning against an EMA teacher."""
+"""The SynCLR objective: multi-positive contrastive learning against an EMA teacher (paper, equation 4)."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from synfarm_trainer.config import SynclrConfig, TrainConfig
+from synfarm_trainer.models.vit import Backbone
+from synfarm_trainer.objectives.batch import TensorBatch
+from synfarm_trainer.objectives.protocol import Objective, StepTerms
+from synfarm_trainer.objectives.synclr.networks import Networks, build_networks
+from synfarm_trainer.objectives.synclr.step import accumulate_gradients
+from synfarm_trainer.ranks import Ranks
+from synfarm_trainer.schedules import teacher_temperature
+
+__all__ = ["Synclr", "build_synclr"]
+
+
+class Synclr:
+    """Teacher first: its targets carry no gradient, so micro-batches add up exactly."""
+
+    def __init__(self, config: SynclrConfig, networks: Networks) -> None:
+        self._config, self.networks = config, networks
+
+    @property
+    def student(self) -> nn.Module:
+        return self.networks.student
+
+    @property
+    def teacher(self) -> nn.Module:
+        return self.networks.teacher
+
+    @property
+    def backbone(self) -> Backbone:
+        return self.networks.teacher.backbone
+
+    def accumulate_gradients(self, batch: TensorBatch, ranks: Ranks, *, step: int, micro_crops: int) -> StepTerms:
+        temperature = teacher_temperature(step, self._config)
+        terms = accumulate_gradients(
+            self.networks, batch, ranks, self._config, micro_crops=micro_crops, patch_temperature=temperature
+        )
+        if self._config.uses_masks:
+            terms.monitors["teacher_temperature"] = temperature
+        return terms
+
+
+def build_synclr(config: TrainConfig, seed: int, concepts: int) -> Objective:
+    assert isinstance(config.objective, SynclrConfig)
+    return Synclr(config.objective, build_networks(config, seed))

@@ -9,11 +9,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from synfarm_trainer import ema
-from synfarm_trainer.config import TrainConfig
+from synfarm_trainer.config import SynclrConfig, TrainConfig
+from synfarm_trainer.models.heads import PatchHead, mlp_head
 from synfarm_trainer.models.vit import build_vit, init_parameters
-from synfarm_trainer.objectives.synclr.heads import PatchHead, mlp_head
 
 __all__ = ["Networks", "Student", "Teacher", "build_networks"]
+
+
+def _section(config: TrainConfig) -> SynclrConfig:
+    assert isinstance(config.objective, SynclrConfig)
+    return config.objective
 
 
 class _Shared(nn.Module):
@@ -21,10 +26,10 @@ class _Shared(nn.Module):
 
     def __init__(self, config: TrainConfig) -> None:
         super().__init__()
-        head, width = config.objective, config.model.width
+        head, width = _section(config), config.model.width
         self.backbone = build_vit(config.model, config.augment.size)
         self.projector = mlp_head(width, head.head_hidden, head.head_out, hidden_layers=2)
-        if config.uses_ibot:
+        if config.uses_masks:
             self.patch_head = PatchHead(width, head.patch_hidden, head.patch_bottleneck, head.prototypes)
 
 
@@ -44,9 +49,9 @@ class Teacher(_Shared):
 class Student(_Shared):
     def __init__(self, config: TrainConfig) -> None:
         super().__init__(config)
-        head = config.objective
+        head = _section(config)
         self.predictor = mlp_head(head.head_out, head.head_hidden, head.head_out, hidden_layers=1)
-        self.mask_token = nn.Parameter(torch.empty(1, config.model.width)) if config.uses_ibot else None
+        self.mask_token = nn.Parameter(torch.empty(1, config.model.width)) if config.uses_masks else None
 
     def forward(
         self, images: Tensor, masks: Tensor | None = None, kept: Tensor | None = None

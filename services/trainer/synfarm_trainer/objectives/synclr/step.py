@@ -15,26 +15,18 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from synfarm_trainer.config import ObjectiveConfig
+from synfarm_trainer.config import SynclrConfig
 from synfarm_trainer.losses.masked_patches import entropy, masked_patch_loss
 from synfarm_trainer.losses.multi_positive import multi_positive_loss
 from synfarm_trainer.losses.sinkhorn import assignment, prototype_masses
 from synfarm_trainer.models.vit import normalise
-from synfarm_trainer.objectives.synclr.batch import TensorBatch
+from synfarm_trainer.objectives.batch import TensorBatch
+from synfarm_trainer.objectives.monitors import spread
+from synfarm_trainer.objectives.protocol import StepTerms
 from synfarm_trainer.objectives.synclr.networks import Networks, Teacher
 from synfarm_trainer.ranks import Ranks
 
-__all__ = ["StepTerms", "accumulate_gradients"]
-
-
-@dataclass(frozen=True, slots=True)
-class StepTerms:
-    losses: dict[str, Tensor]
-    """This rank's share of each term, unweighted; the shares of all ranks add up to the term."""
-    weights: dict[str, float]
-    """Of each term in the total."""
-    monitors: dict[str, float]
-    """This rank's view; their mean over ranks is what is told."""
+__all__ = ["accumulate_gradients"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,12 +46,12 @@ class _Lesson:
 
 @torch.no_grad()
 def _teach(
-    teacher: Teacher, parts: list[TensorBatch], ranks: Ranks, config: ObjectiveConfig, temperature: float
+    teacher: Teacher, parts: list[TensorBatch], ranks: Ranks, config: SynclrConfig, temperature: float
 ) -> _Lesson:
     """Keys gathered once, Sinkhorn once over all masked tokens of the global batch."""
-    seen = [teacher(normalise(part.pixels), part.masks) for part in parts]
+    seen = [teacher(normalise(part.pixels, teacher.backbone.dtype), part.masks) for part in parts]
     keys = ranks.gather(torch.cat([own for own, _ in seen]))
-    monitors = {"key_spread": _spread(keys)}
+    monitors = {"key_spread": spread(keys)}
     patches = [tokens for _, tokens in seen if tokens is not None]
     embedded: list[Tensor] = []
     masses: Tensor | None = None
@@ -68,7 +60,7 @@ def _teach(
         embedded = [head.embed(tokens) for tokens in patches]
         logits = partial(map, head.compare, embedded)
         masses = prototype_masses(logits, temperature, config.sinkhorn_rounds, ranks.gather)
-        monitors["patch_spread"] = _spread(torch.nn.functional.normalize(torch.cat(patches), dim=-1))
+        monitors["patch_spread"] = spread(torch.nn.functional.normalize(torch.cat(patches), dim=-1))
     labels = ranks.gather(torch.cat([part.labels for part in parts]))
     return _Lesson(keys, labels, embedded, masses, monitors)
 
@@ -77,24 +69,25 @@ def accumulate_gradients(
     networks: Networks,
     batch: TensorBatch,
     ranks: Ranks,
-    config: ObjectiveConfig,
+    config: SynclrConfig,
     *,
-    micro_images: int,
+    micro_crops: int,
     patch_temperature: float,
 ) -> StepTerms:
     """Add this rank's part of the global gradient to the student's ``grad``; sum over ranks to have the whole.
 
     Args:
         batch: of the same size on every rank.
-        micro_images: images in one pass of a network.
+        micro_crops: global crops in one pass of a network.
         patch_temperature: of the teacher on masked patches, by its schedule.
     """
     count = len(batch)
-    starts = range(0, count, micro_images)
-    parts = [batch.part(start, start + micro_images) for start in starts]
+    starts = range(0, count, micro_crops)
+    parts, dtype = batch.parts(micro_crops), networks.student.backbone.dtype
     lesson = _teach(networks.teacher, parts, ranks, config, patch_temperature)
     own = torch.arange(count, device=batch.labels.device) + ranks.rank * count
     images = count * ranks.world
+    local_crops = 0 if batch.local_pixels is None else len(batch.local_pixels) * ranks.world
     # Cells give every rank the same number of masked images.
     masked_images = 0 if batch.masks is None else ranks.world * int(batch.masks.any(dim=1).sum())
 
@@ -107,15 +100,14 @@ def accumulate_gradients(
     weights = {"contrastive": 1.0, "contrastive_local": config.local_weight, "ibot": config.ibot_weight}
     for place, (start, part) in enumerate(zip(starts, parts, strict=True)):
         terms: dict[str, Tensor] = {}
-        anchors, predicted = networks.student(normalise(part.pixels), part.masks, part.kept)
+        anchors, predicted = networks.student(normalise(part.pixels, dtype), part.masks, part.kept)
         # A global anchor's own crop, as the teacher saw it, is neither positive nor candidate.
         terms["contrastive"] = contrast(anchors, part.labels, own[start : start + len(part)]) / images
         if part.local_pixels is not None:
             # A local anchor meets every key, its own image's too. Local crops are never keys.
-            each = len(part.local_pixels) // len(part)
-            anchors, _ = networks.student(normalise(part.local_pixels), None, part.local_kept)
-            labels = part.labels.repeat_interleave(each)
-            terms["contrastive_local"] = contrast(anchors, labels, torch.full_like(labels, -1)) / (images * each)
+            anchors, _ = networks.student(normalise(part.local_pixels, dtype), None, part.local_kept)
+            labels = part.local_labels
+            terms["contrastive_local"] = contrast(anchors, labels, torch.full_like(labels, -1)) / local_crops
         if part.masks is not None and predicted is not None and lesson.masses is not None:
             seen = networks.teacher.patch_head.compare(lesson.embedded[place])
             targets = assignment(seen, patch_temperature, lesson.masses)
@@ -132,8 +124,3 @@ def accumulate_gradients(
         monitors["target_entropy"] = uncertainty / (int(batch.masks.sum()) * math.log(config.prototypes))
         monitors["mask_share"] = float(batch.masks.double().mean())
     return StepTerms(totals, {name: weights[name] for name in totals}, monitors)
-
-
-def _spread(rows: Tensor) -> float:
-    """Of unit vectors (n, d): near 1 when they fill the sphere, 0 when they have collapsed to one point."""
-    return float(rows.std(dim=0, correction=0).mean()) * math.sqrt(rows.shape[1])

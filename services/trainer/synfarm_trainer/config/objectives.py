@@ -1,0 +1,156 @@
+"""What trains the networks: one section a objective, chosen by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from synfarm_trainer.config.checks import need
+
+__all__ = [
+    "OBJECTIVES",
+    "SIZES",
+    "ContrastiveConfig",
+    "ObjectiveConfig",
+    "SimclrConfig",
+    "StablerepConfig",
+    "SupceConfig",
+    "SynclrConfig",
+]
+
+SIZES = ("head_hidden", "head_out", "patch_hidden", "patch_bottleneck", "prototypes")
+"""Widths that a preset chose for its backbone: they stay when another objective is chosen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectiveConfig:
+    """What every objective tells of itself; ``name`` chooses the class."""
+
+    name: str
+
+    @property
+    def uses_masks(self) -> bool:
+        """Whether patches of global crops are hidden from the student."""
+        return False
+
+    @property
+    def uses_local_crops(self) -> bool:
+        """Whether it looks at small crops."""
+        return False
+
+    @property
+    def least_views(self) -> int:
+        """Images of a caption that a batch must hold."""
+        return 1
+
+    @property
+    def least_crops(self) -> int:
+        """Global crops of an image that a batch must hold."""
+        return 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SynclrConfig(ObjectiveConfig):
+    """SynCLR (paper, equation 4): contrastive terms against an EMA teacher, and iBOT's masked patches.
+
+    The contrastive term of the global crops has weight 1; a term of weight 0 is not computed at all.
+    """
+
+    name: Literal["synclr"] = "synclr"
+    temperature: float = 0.08
+    """Of the contrastive terms."""
+    head_hidden: int = 4096
+    head_out: int = 256
+    """Width of keys and anchors."""
+    local_weight: float = 1.0
+    """Of the contrastive term of the local crops; 0 switches local crops off."""
+    ibot_weight: float = 1.0
+    """Of the masked patches; 0 switches masks, mask token and patch heads off."""
+    prototypes: int = 65_536
+    patch_hidden: int = 2048
+    patch_bottleneck: int = 256
+    student_temperature: float = 0.1
+    """Of the masked patches' predictions."""
+    teacher_temperature_start: float = 0.04
+    teacher_temperature: float = 0.07
+    """Of the masked patches' targets, reached linearly in the next field's steps."""
+    teacher_temperature_steps: int = 4000
+    sinkhorn_rounds: int = 3
+
+    @property
+    def uses_masks(self) -> bool:
+        return self.ibot_weight > 0
+
+    @property
+    def uses_local_crops(self) -> bool:
+        return self.local_weight > 0
+
+    @property
+    def least_views(self) -> int:
+        return 2
+
+    def __post_init__(self) -> None:
+        temperatures = ("temperature", "student_temperature", "teacher_temperature", "teacher_temperature_start")
+        for name in temperatures:
+            need(getattr(self, name) > 0, f"objective.{name}", "must be positive")
+        for name in ("head_hidden", "patch_hidden", "sinkhorn_rounds"):
+            need(getattr(self, name) >= 1, f"objective.{name}", "must be at least 1")
+        for name in ("head_out", "patch_bottleneck", "prototypes"):
+            need(getattr(self, name) >= 2, f"objective.{name}", "must be at least 2")
+        for name in ("local_weight", "ibot_weight", "teacher_temperature_steps"):
+            need(getattr(self, name) >= 0, f"objective.{name}", "must not be negative")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContrastiveConfig(ObjectiveConfig):
+    """Contrast among all crops of the batch, every feature with its gradient (method sections 3.5 and 4.1)."""
+
+    temperature: float = 0.1
+    head_hidden: int = 4096
+    head_out: int = 256
+
+    def __post_init__(self) -> None:
+        need(self.temperature > 0, "objective.temperature", "must be positive")
+        need(self.head_hidden >= 1, "objective.head_hidden", "must be at least 1")
+        need(self.head_out >= 2, "objective.head_out", "must be at least 2")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StablerepConfig(ContrastiveConfig):
+    """StableRep: crops of all images of a caption are positives. The first row of the paper's table 4."""
+
+    name: Literal["stablerep"] = "stablerep"
+
+    @property
+    def least_views(self) -> int:
+        return 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimclrConfig(ContrastiveConfig):
+    """SimCLR: crops of one image are positives. A row of the paper's table 5."""
+
+    name: Literal["simclr"] = "simclr"
+
+    @property
+    def least_crops(self) -> int:
+        return 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupceConfig(ObjectiveConfig):
+    """Supervised cross-entropy: the concept is the class. A row of the paper's table 5."""
+
+    name: Literal["supce"] = "supce"
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        need(0 <= self.label_smoothing < 1, "objective.label_smoothing", "must be in [0, 1)")
+
+
+OBJECTIVES: Mapping[str, type[ObjectiveConfig]] = MappingProxyType(
+    {"synclr": SynclrConfig, "stablerep": StablerepConfig, "simclr": SimclrConfig, "supce": SupceConfig}
+)
+"""By name, as the field ``objective.name`` has it."""

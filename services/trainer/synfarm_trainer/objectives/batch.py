@@ -1,0 +1,90 @@
+"""A rank's share of a step as tensors, and its division into micro-batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from synfarm_trainer.config import TrainConfig
+from synfarm_trainer.data.loader import RankBatch
+
+__all__ = ["TensorBatch"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TensorBatch:
+    """n global crops of whole captions in batch order, ``crops`` of each image, and L local crops of each image.
+
+    None stands for what the configuration leaves out.
+    """
+
+    pixels: Tensor
+    """(n, H, W, 3) bytes."""
+    labels: Tensor
+    """(n,): caption of each crop."""
+    concepts: Tensor | None = None
+    """(n,): concept of each crop."""
+    crops: int = 1
+    """Global crops of an image; they are adjacent."""
+    local_pixels: Tensor | None = None
+    """(n / crops * L, h, w, 3) bytes, crops of an image adjacent."""
+    masks: Tensor | None = None
+    """(n, patches) bool."""
+    kept: Tensor | None = None
+    """(n, depth, 2) bool."""
+    local_kept: Tensor | None = None
+    """(n / crops * L, depth, 2) bool."""
+
+    @classmethod
+    def of(cls, batch: RankBatch, config: TrainConfig) -> TensorBatch:
+        each = config.crops_of_caption
+        return cls(
+            pixels=torch.from_numpy(batch.pixels),
+            labels=torch.from_numpy(batch.rows.repeat(each)),
+            concepts=torch.from_numpy(batch.concepts.repeat(each)),
+            crops=config.data.crops,
+            local_pixels=_tensor(batch.local_pixels),
+            masks=_tensor(batch.masks),
+            kept=_tensor(batch.kept),
+            local_kept=_tensor(batch.local_kept),
+        )
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @property
+    def local_labels(self) -> Tensor:
+        """(n / crops * L,): caption of each local crop."""
+        assert self.local_pixels is not None
+        images = self.labels[:: self.crops]
+        return images.repeat_interleave(len(self.local_pixels) // len(images))
+
+    def part(self, start: int, stop: int) -> TensorBatch:
+        """Global crops ``start`` to ``stop - 1``, whole captions of them, with all that belongs to them."""
+        crops = len(self)
+
+        def cut(rows: Tensor | None) -> Tensor | None:
+            return None if rows is None else rows[start * len(rows) // crops : stop * len(rows) // crops]
+
+        return TensorBatch(
+            pixels=self.pixels[start:stop],
+            labels=self.labels[start:stop],
+            concepts=cut(self.concepts),
+            crops=self.crops,
+            local_pixels=cut(self.local_pixels),
+            masks=cut(self.masks),
+            kept=cut(self.kept),
+            local_kept=cut(self.local_kept),
+        )
+
+    def parts(self, size: int) -> list[TensorBatch]:
+        """The whole in pieces of ``size`` global crops, the last maybe shorter."""
+        return [self.part(start, min(start + size, len(self))) for start in range(0, len(self), size)]
+
+
+def _tensor(array: NDArray[Any] | None) -> Tensor | None:
+    return None if array is None else torch.from_numpy(array)

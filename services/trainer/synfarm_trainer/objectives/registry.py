@@ -1,0 +1,28 @@
+"""From a configuration to its objective: the one place that knows them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from synfarm_trainer.config import TrainConfig
+from synfarm_trainer.objectives.protocol import Objective
+from synfarm_trainer.objectives.simclr import build_simclr
+from synfarm_trainer.objectives.stablerep import build_stablerep
+from synfarm_trainer.objectives.supce import build_supce
+from synfarm_trainer.objectives.synclr import build_synclr
+
+__all__ = ["build_objective"]
+
+_BUILDERS: Mapping[str, Callable[[TrainConfig, int, int], Objective]] = MappingProxyType(
+    {"synclr": build_synclr, "stablerep": build_stablerep, "simclr": build_simclr, "supce": build_supce}
+)
+
+
+def build_objective(config: TrainConfig, seed: int, *, concepts: int) -> Objective:
+    """The networks as they are before the first step, a pure function of configuration and seed.
+
+    Args:
+        concepts: of the dataset; classes of a supervised objective.
+    """
+    return _BUILDERS[config.objective.name](config, seed, concepts)

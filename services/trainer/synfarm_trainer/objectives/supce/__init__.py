@@ -1,0 +1,64 @@
+"""Supervised cross-entropy with the concept as the class (method section 4.1): the baseline of the paper's table 5."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from synfarm_trainer.config import SupceConfig, TrainConfig
+from synfarm_trainer.models.vit import build_vit, init_parameters, normalise
+from synfarm_trainer.objectives.batch import TensorBatch
+from synfarm_trainer.objectives.protocol import Objective, StepTerms
+from synfarm_trainer.objectives.student_only import StudentOnly
+from synfarm_trainer.ranks import Ranks
+
+__all__ = ["build_supce"]
+
+
+class Classifier(nn.Module):
+    """(n, 3, H, W) to (n, classes): a linear layer on the class token."""
+
+    def __init__(self, config: TrainConfig, classes: int) -> None:
+        super().__init__()
+        self.backbone = build_vit(config.model, config.augment.size)
+        self.classifier = nn.Linear(config.model.width, classes)
+
+    def forward(self, images: Tensor, kept: Tensor | None = None) -> Tensor:
+        found: Tensor = self.classifier(self.backbone.tokens(images, kept=kept)[:, 0])
+        return found
+
+
+class Supce(StudentOnly[Classifier]):
+    """Crops do not meet each other, so micro-batches add up by themselves."""
+
+    def __init__(self, config: SupceConfig, student: Classifier) -> None:
+        super().__init__(student)
+        self._config = config
+
+    def accumulate_gradients(self, batch: TensorBatch, ranks: Ranks, *, step: int, micro_crops: int) -> StepTerms:
+        crops = len(batch) * ranks.world
+        total, right = torch.zeros((), dtype=torch.float64), 0
+        for part in batch.parts(micro_crops):
+            assert part.concepts is not None
+            logits = self.student(normalise(part.pixels, self.student.backbone.dtype), part.kept)
+            precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
+            smoothing = self._config.label_smoothing
+            loss = functional.cross_entropy(precise, part.concepts, label_smoothing=smoothing, reduction="sum") / crops
+            torch.autograd.backward(loss)
+            total += loss.detach().double().cpu()
+            right += int((logits.detach().argmax(dim=1) == part.concepts).sum())
+        return StepTerms({"cross_entropy": total}, {"cross_entropy": 1.0}, {"accuracy": right / len(batch)})
+
+
+def build_supce(config: TrainConfig, seed: int, concepts: int) -> Objective:
+    """
+    Raises:
+        ValueError: fewer than two concepts.
+    """
+    assert isinstance(config.objective, SupceConfig)
+    if concepts < 2:
+        raise ValueError(f"objective.name: supce tells concepts apart, the dataset has {concepts}; use at least 2")
+    student = Classifier(config, concepts)
+    init_parameters(student, seed, config.model.init_std)
+    return Supce(config.objective, student)
