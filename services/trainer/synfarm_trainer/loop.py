@@ -87,7 +87,7 @@ class Trainer:
         set_hyperparameters(self._optimizer, lr=lr, weight_decay=weight_decay(index, config.schedule, config.optim))
         captions = config.execution.micro_captions or len(batch.rows)
         terms = self._objective.accumulate_gradients(
-            TensorBatch.of(batch, config), ranks, step=index, micro_crops=captions * config.crops_of_caption
+            _tensors(batch, config), ranks, step=index, micro_crops=captions * config.crops_of_caption
         )
         gradient = ranks.sum_gradients(self._parameters)
         mine = [*map(float, terms.losses.values()), *terms.monitors.values()]
@@ -143,3 +143,20 @@ class Trainer:
         padded[: len(mine)] = np.array(mine, dtype=np.int64).reshape(-1, 3)
         rows = self._ranks.gather(torch.from_numpy(padded)).tolist()
         return tuple((row, wanted, taken) for row, wanted, taken in rows if row >= 0)
+
+
+def _tensors(batch: RankBatch, config: TrainConfig) -> TensorBatch:
+    """What the loader gives, crop by crop, without a copy."""
+    each = config.crops_of_caption
+    drawn = (batch.local_pixels, batch.masks, batch.kept, batch.local_kept)
+    local_pixels, masks, kept, local_kept = (None if array is None else torch.from_numpy(array) for array in drawn)
+    return TensorBatch(
+        pixels=torch.from_numpy(batch.pixels),
+        labels=torch.from_numpy(batch.rows.repeat(each)),
+        concepts=torch.from_numpy(batch.concepts.repeat(each)),
+        crops=config.data.crops,
+        local_pixels=local_pixels,
+        masks=masks,
+        kept=kept,
+        local_kept=local_kept,
+    )

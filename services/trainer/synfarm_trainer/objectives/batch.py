@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
-
-from synfarm_trainer.config import TrainConfig
-from synfarm_trainer.data.loader import RankBatch
 
 __all__ = ["TensorBatch"]
 
@@ -38,20 +32,6 @@ class TensorBatch:
     """(n, depth, 2) bool."""
     local_kept: Tensor | None = None
     """(n / crops * L, depth, 2) bool."""
-
-    @classmethod
-    def of(cls, batch: RankBatch, config: TrainConfig) -> TensorBatch:
-        each = config.crops_of_caption
-        return cls(
-            pixels=torch.from_numpy(batch.pixels),
-            labels=torch.from_numpy(batch.rows.repeat(each)),
-            concepts=torch.from_numpy(batch.concepts.repeat(each)),
-            crops=config.data.crops,
-            local_pixels=_tensor(batch.local_pixels),
-            masks=_tensor(batch.masks),
-            kept=_tensor(batch.kept),
-            local_kept=_tensor(batch.local_kept),
-        )
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -84,7 +64,3 @@ class TensorBatch:
     def parts(self, size: int) -> list[TensorBatch]:
         """The whole in pieces of ``size`` global crops, the last maybe shorter."""
         return [self.part(start, min(start + size, len(self))) for start in range(0, len(self), size)]
-
-
-def _tensor(array: NDArray[Any] | None) -> Tensor | None:
-    return None if array is None else torch.from_numpy(array)
