@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -195,3 +197,25 @@ def test_wrong_credentials_are_refused_at_once(proxied_settings: StoreSettings, 
 def test_no_server_at_all(proxied_settings: StoreSettings, unused_tcp_port: int) -> None:
     with pytest.raises(StoreUnavailable):
         open_store(proxied_settings.model_copy(update={"endpoint": f"127.0.0.1:{unused_tcp_port}"}))
+
+
+def test_a_file_is_sent_again_from_its_beginning(
+    proxied: MinioStore, proxy: Any, store: ObjectStore, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_bytes(b"0123456789")
+    proxy.once("PUT", proxy.request_lost, proxy.status(503, "SlowDown"))
+    proxied.put_file(KEY, tmp_path / "file")
+    assert _all(store) == {KEY: b"0123456789"}
+
+
+def test_the_clock_is_the_store_s(proxied: MinioStore, proxy: Any) -> None:
+    def late(exchange: Any) -> None:
+        code, headers, body = exchange.forward()
+        kept = [(name, value) for name, value in headers if name.lower() != "date"]
+        exchange.answer((code, [*kept, ("Date", "Sun, 06 Nov 1994 08:49:37 GMT")], body))
+
+    proxy.once("HEAD", late)
+    assert proxied.now() == datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC)
+    proxy.once("HEAD", proxy.status(200))
+    with pytest.raises(StoreRefused, match="does not tell its time"):
+        proxied.now()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -155,3 +157,27 @@ def test_probe_names_what_a_store_lacks(store: ObjectStore, name: str) -> None:
     assert [lacking.split()[0] for lacking in require_proven(store, allow_unproven=True)] == [
         {"range": "range"}.get(name, name)
     ]
+
+
+def test_a_file_in_several_parts(any_store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(minio_store, "_FILE_PART", 5 * 2**20)
+    path = tmp_path / "large"
+    path.write_bytes(bytes(range(256)) * 24_000)  # two parts
+    any_store.put("f", b"older")
+    assert any_store.put_file("f", path).size == path.stat().st_size
+    assert any_store.get("f") == path.read_bytes()
+    path.write_bytes(b"")
+    any_store.put_file("f", path)
+    assert any_store.get("f") == b""
+    with pytest.raises(FileNotFoundError):
+        any_store.put_file("g", tmp_path / "none")
+    assert any_store.head("g") is None
+
+
+def test_the_store_tells_the_time_by_which_its_objects_age(any_store: ObjectStore) -> None:
+    before = any_store.now()
+    any_store.put("t", b"x")
+    found, after = any_store.head("t"), any_store.now()
+    assert found is not None
+    second = timedelta(seconds=1)
+    assert before - second <= found.modified <= after + second

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from synfarm.storage.protocol import ObjectInfo, ObjectMissing, ObjectStore, StoreDamaged
 
@@ -15,8 +16,8 @@ __all__ = ["FaultHook", "MemoryStore"]
 FaultHook = Callable[[str, str], None]
 """Called with (operation, key) before each operation; whatever it raises is what the caller meets.
 
-Operations: put, create, get, get_range, head, list, list_folders, delete, and ``create.answer``, which comes after the
-object was created and before the writer is told: raising there is an answer that was lost on the way.
+Operations: put, create, get, get_range, head, list, list_folders, delete, now, and ``create.answer``, which comes after
+the object was created and before the writer is told: raising there is an answer that was lost on the way.
 """
 
 
@@ -64,6 +65,9 @@ class MemoryStore(ObjectStore):
         self._enter("put", key)
         with self._lock:
             return self._write(key, data)
+
+    def put_file(self, key: str, path: Path, *, content_type: str = "application/octet-stream") -> ObjectInfo:
+        return self.put(key, path.read_bytes(), content_type=content_type)
 
     def create(self, key: str, data: bytes, *, content_type: str = "application/json") -> bool:
         self._enter("create", key)
@@ -126,3 +130,7 @@ class MemoryStore(ObjectStore):
         self._enter("delete", key)
         with self._lock:
             self._objects.pop(key, None)
+
+    def now(self) -> datetime:
+        self._enter("now", "")
+        return self._clock()

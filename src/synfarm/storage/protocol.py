@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol
 
 __all__ = [
@@ -58,6 +59,13 @@ class ObjectStore(Protocol):
     def put(self, key: str, data: bytes, *, content_type: str = "application/octet-stream") -> ObjectInfo:
         """Write the whole object, over an older one if there is one."""
 
+    def put_file(self, key: str, path: Path, *, content_type: str = "application/octet-stream") -> ObjectInfo:
+        """As ``put``, of a file that need not fit into memory; readers see the whole object or none of it.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+
     def create(self, key: str, data: bytes, *, content_type: str = "application/json") -> bool:
         """Create-only (conditional PUT). True if the object now holds exactly ``data``: this writer won.
 
@@ -98,3 +106,10 @@ class ObjectStore(Protocol):
 
     def delete(self, key: str) -> None:
         """Remove the object; no error if there is none."""
+
+    def now(self) -> datetime:
+        """The time by the clock that ``ObjectInfo.modified`` is of, to the second.
+
+        Raises:
+            StoreRefused: the store does not tell its time.
+        """
