@@ -15,18 +15,18 @@ ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"torch", "torchvision", "diffusers", "transformers", "timm", "accelerate"}
 
 # What of the shared package needs more than the base: every extra says which of these parts it serves.
-BASE_WITHOUT = ("synfarm.queue", "synfarm.web", "synfarm.local", "synfarm.report")
+BASE_WITHOUT = ("synfarm.queue", "synfarm.web", "synfarm.local", "synfarm.report", "synfarm.housekeeping.verification")
 PARTS: dict[str, tuple[str | None, tuple[str, ...]]] = {
     "": (None, BASE_WITHOUT),
     "local": (None, ("synfarm.queue", "synfarm.web")),
-    "caption-api": ("synfarm_caption_api", ("synfarm.report",)),
+    "caption-api": ("synfarm_caption_api", ("synfarm.report", "synfarm.housekeeping.verification")),
     "render-worker": (
         "synfarm_render_worker",
         ("synfarm.web", "synfarm.report", "synfarm_render_worker.diffusers_renderer"),
     ),
     "render-worker,diffusers": ("synfarm_render_worker", ("synfarm.web", "synfarm.report")),
     "trainer": ("synfarm_trainer", ("synfarm.queue", "synfarm.report")),
-    "llm-server": ("synfarm_llm_server", ("synfarm.queue", "synfarm.report")),
+    "llm-server": ("synfarm_llm_server", ("synfarm.queue", "synfarm.report", "synfarm.housekeeping.verification")),
     "all": (None, ()),
 }
 

@@ -33,3 +33,4 @@ class Purpose(StrEnum):
     DROP_PATH = "train.drop-path"
     REFILL = "train.refill"
     INIT = "train.init"
+    VERIFY = "verify.sample"

@@ -1,0 +1,1 @@
+"""`synfarm verify`: needs Pillow, which the extra `report` brings."""
