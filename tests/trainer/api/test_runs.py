@@ -149,6 +149,23 @@ def test_a_replay_completes_a_half_made_run(service: Any, ended: Ended) -> None:
     assert pins == [layout.pin(job, run)]
 
 
+def test_a_pin_that_gc_drops_right_before_its_run_comes_to_be_is_there_again(service: Any, ended: Ended) -> None:
+    service.plan({"steps": 1, "end": "completed"})
+    job = service.add_job()
+
+    def drop_pins(operation: str, key: str) -> None:
+        if operation == "create" and key.endswith("run.json"):
+            service.store.fault = None
+            for info in list(service.store.list(layout.pins_prefix(job))):
+                service.store.delete(info.key)
+
+    service.store.fault = drop_pins
+    with service.open() as client:
+        run = _run(client, job)
+        ended(client, run)
+    assert [info.key for info in service.store.list(layout.pins_prefix(job))] == [layout.pin(job, run)]
+
+
 def test_a_crash_goes_on_with_a_new_attempt(service: Any, ended: Ended, wait_for: WaitFor) -> None:
     go = service.state_dir / "go"
     service.plan({"steps": 10, "end": "die", "after": str(go)}, {"steps": 12, "from": 8, "end": "completed"})

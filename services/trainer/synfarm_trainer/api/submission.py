@@ -80,9 +80,12 @@ class Submission:
             for job in pinned:
                 self.store.delete(layout.pin(job, run))
             raise
-        if self.records.create(spec):
-            return spec
-        return self.records.spec(run) or spec
+        made = spec if self.records.create(spec) else self.records.spec(run) or spec
+        # Once more: gc may have dropped the pins of a run that a request of long ago left half made, as this one took
+        # them for its own. From here on it sees the run.
+        for ended in results:
+            self.store.create(layout.pin(ended.job, run), b"{}")
+        return made
 
     def _config(self, request: RunRequest) -> dict[str, Any]:
         try:
