@@ -33,6 +33,7 @@ __all__ = [
     "opening",
     "openings_prefix",
     "parse_active",
+    "parse_pin",
     "parse_unit",
     "pause",
     "pin",
@@ -40,6 +41,7 @@ __all__ = [
     "progress",
     "retried",
     "shard",
+    "shards_prefix",
     "tombstone",
     "webhook",
 ]
@@ -109,6 +111,10 @@ def captions_prefix(job_id: str) -> str:
 def shard(job_id: str, unit: int, sha256: str) -> str:
     """The name holds the first twelve digits of the content's hash: other bytes, other name."""
     return _unit_key(job_id, "shards", unit, f"-{checked_sha256(sha256)[:12]}.tar")
+
+
+def shards_prefix(job_id: str) -> str:
+    return job_prefix(job_id) + "shards/"
 
 
 def commit(job_id: str, unit: int) -> str:
@@ -215,3 +221,15 @@ def pins_prefix(job_id: str) -> str:
 def pin(job_id: str, run_id: str) -> str:
     """A run that reads this job."""
     return pins_prefix(job_id) + check_ulid(run_id)
+
+
+def parse_pin(key: str) -> str:
+    """The run id of a pin's key.
+
+    Raises:
+        ValueError: the key is not one.
+    """
+    match = re.fullmatch(r"jobs/[0-9a-z]{26}/pins/([0-9a-z]{26})", key)
+    if match is None:
+        raise ValueError(f"not the key of a pin: {key[:120]!r}")
+    return check_ulid(match.group(1))
