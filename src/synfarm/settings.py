@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-__all__ = ["AuthSettings", "ProcessSettings", "RedisSettings", "StoreSettings"]
+__all__ = ["AuthSettings", "ExportSettings", "ProcessSettings", "RedisSettings", "StoreSettings"]
 
 
 class StoreSettings(BaseSettings):
@@ -31,6 +31,18 @@ class StoreSettings(BaseSettings):
     retries: int = Field(default=5, ge=0)
     allow_unproven: bool = False
     """Accept a store that fails the start-up probe (safe only with one worker a queue)."""
+
+
+class ExportSettings(BaseSettings):
+    """``SYNFARM_EXPORT_*``: the S3 server that `synfarm export --to s3://…` writes to; what is unset is the farm's."""
+
+    model_config = SettingsConfigDict(env_prefix="SYNFARM_EXPORT_", frozen=True)
+
+    endpoint: str | None = None
+    access_key: SecretStr | None = None
+    secret_key: SecretStr | None = None
+    secure: bool | None = None
+    region: str | None = None
 
 
 class RedisSettings(BaseSettings):

@@ -1,0 +1,152 @@
+"""Where an export goes: a folder or a bucket, in both of which a file is there whole or not at all."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from synfarm.storage.protocol import ObjectStore, StoreUnavailable
+
+__all__ = ["BucketDestination", "Destination", "ExportRefused", "FolderDestination"]
+
+_TYPES = {".tar": "application/x-tar", ".json": "application/json", ".md": "text/markdown"}
+
+
+class ExportRefused(Exception):
+    """The export cannot go there, or not in this way; the message says what to do."""
+
+
+class Destination(Protocol):
+    """A flat place of files. Thread-safe, one thread a name."""
+
+    where: str
+    """For people."""
+
+    def hold(self) -> AbstractContextManager[None]:
+        """The place is this process' alone, as far as it can be; what a killed export left half-written goes.
+
+        Raises:
+            ExportRefused: another export writes there.
+        """
+
+    def size(self, name: str) -> int | None:
+        """Bytes of a file; None: there is none."""
+
+    def read(self, name: str, offset: int, length: int) -> bytes:
+        """Exactly these bytes of a file that is long enough."""
+
+    def writing(self, name: str) -> AbstractContextManager[BinaryIO]:
+        """A file to write to; it is there, over an older one, when the block ends without an error."""
+
+    def names(self, start: str) -> Iterator[str]:
+        """Names that begin so."""
+
+    def remove(self, name: str) -> None: ...
+
+
+class FolderDestination(Destination):
+    """A folder, made if only its last part is missing."""
+
+    def __init__(self, root: Path) -> None:
+        """
+        Raises:
+            ExportRefused: it is a file, or lies in a folder that does not exist.
+            OSError: it cannot be made.
+        """
+        self._root, self.where = root, str(root)
+        if root.exists() and not root.is_dir():
+            raise ExportRefused(f"--to: {root} is a file; name a folder.")
+        if not root.absolute().parent.is_dir():
+            raise ExportRefused(f"--to: there is no folder {root.absolute().parent}; make it, or correct the name.")
+        root.mkdir(exist_ok=True)
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        handle = os.open(self._root, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ExportRefused(f"another export writes to {self._root}: wait for it, or name another.") from None
+            for path in self._root.glob(".*.part"):
+                path.unlink()
+            yield
+        finally:
+            os.close(handle)
+
+    def size(self, name: str) -> int | None:
+        try:
+            return (self._root / name).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def read(self, name: str, offset: int, length: int) -> bytes:
+        with (self._root / name).open("rb") as file:
+            file.seek(offset)
+            return file.read(length)
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[BinaryIO]:
+        path = self._root / f".{name}.part"
+        try:
+            with path.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            path.replace(self._root / name)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+    def names(self, start: str) -> Iterator[str]:
+        for path in sorted(self._root.iterdir()):
+            if path.name.startswith(start) and not path.name.endswith(".part"):
+                yield path.name
+
+    def remove(self, name: str) -> None:
+        (self._root / name).unlink(missing_ok=True)
+
+
+class BucketDestination(Destination):
+    """Below the root prefix of a store; files wait in a temporary file until they are whole.
+
+    Two exports may write there at once: where they agree, they write the same bytes.
+    """
+
+    def __init__(self, store: ObjectStore, where: str) -> None:
+        self._store, self.where = store, where
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        yield
+
+    def size(self, name: str) -> int | None:
+        info = self._store.head(name)
+        return None if info is None else info.size
+
+    def read(self, name: str, offset: int, length: int) -> bytes:
+        return self._store.get_range(name, offset, length)
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[BinaryIO]:
+        with tempfile.TemporaryDirectory(prefix="synfarm-export-") as folder:
+            path = Path(folder) / "file"
+            with path.open("wb") as file:
+                yield file
+            content_type = _TYPES.get(Path(name).suffix, "application/octet-stream")
+            self._store.put_file(name, path, content_type=content_type)
+            size, found = path.stat().st_size, self.size(name)
+            if found != size:
+                raise StoreUnavailable(f"{name}: {size} bytes were uploaded, the store shows {found}")
+
+    def names(self, start: str) -> Iterator[str]:
+        for info in self._store.list(start):
+            yield info.key
+
+    def remove(self, name: str) -> None:
+        self._store.delete(name)

@@ -1,0 +1,47 @@
+"""From what a user wrote behind `--to` to a destination."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from synfarm.housekeeping.exporting.destination import BucketDestination, Destination, ExportRefused, FolderDestination
+from synfarm.settings import ExportSettings, StoreSettings
+from synfarm.storage.minio_store import open_store
+from synfarm.storage.protocol import StoreRefused
+
+__all__ = ["open_destination"]
+
+_URL = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?")
+_LEDGER = frozenset(
+    {"active", "concept-sets", "idempotency", "jobs", "probe", "recipes", "runs", "uploads", "webhooks"}
+)
+"""First parts of the farm's own keys."""
+
+
+def open_destination(to: str, farm: StoreSettings, given: ExportSettings) -> Destination:
+    """The folder or the bucket; a bucket is made if it is not there.
+
+    Args:
+        farm: the store that is read, whose server and credentials are taken where ``given`` has none.
+
+    Raises:
+        ExportRefused: it is neither a folder nor a usable s3 url, or lies among the farm's own objects.
+        StoreUnavailable, StoreRefused: the bucket's server does not answer, or refuses.
+    """
+    if "://" not in to:
+        return FolderDestination(Path(to).expanduser())
+    match = _URL.fullmatch(to)
+    if match is None:
+        raise ExportRefused(f"--to: {to[:200]!r} is no s3 url; write s3://bucket/prefix, or a folder.")
+    bucket, prefix = match.group(1), (match.group(2) or "").strip("/")
+    settings = farm.model_copy(update={**given.model_dump(exclude_none=True), "bucket": bucket, "prefix": prefix})
+    root = farm.prefix.strip("/")
+    within = prefix.removeprefix(f"{root}/") if root else prefix
+    if (settings.endpoint, bucket) == (farm.endpoint, farm.bucket) and within.split("/")[0] in _LEDGER:
+        raise ExportRefused(f"--to: {to} lies among the farm's own objects; name another bucket or prefix.")
+    try:
+        return BucketDestination(open_store(settings), to)
+    except StoreRefused as error:
+        cure = "correct --to, or SYNFARM_EXPORT_ENDPOINT, _ACCESS_KEY, _SECRET_KEY, _SECURE and _REGION"
+        raise ExportRefused(f"--to: {to} cannot be used: {error}. Next: {cure}.") from error
