@@ -13,11 +13,10 @@ import pytest
 
 from synfarm.contracts import layout
 from synfarm.contracts.commits import Member
-from synfarm.contracts.generations import Opening
 from synfarm.contracts.housekeeping import Fault, Finding, Verification
 from synfarm.contracts.ids import caption_id
 from synfarm.contracts.jobs import JobState
-from synfarm.contracts.manifests import Counts, Ended, Progress
+from synfarm.contracts.manifests import Ended
 from synfarm.housekeeping.job_record import NoSuchJob
 from synfarm.housekeeping.verification.image_check import image_fault
 from synfarm.housekeeping.verification.verifying import Passed, verify
@@ -119,13 +118,6 @@ def test_a_commit_of_a_unit_that_is_gone_with_its_line(made: Any) -> None:
     made.end(state=JobState.COMPLETED)
     finding = only(made)
     assert (finding.fault, finding.unit) == (Fault.UNIT_MISSING, 1)
-
-
-def test_what_a_cancelled_job_never_made_is_no_fault(made: Any) -> None:
-    made.commit(0)
-    made.commit(2)
-    made.end(state=JobState.CANCELLED)
-    assert verify(made.store, made.job).clean
 
 
 def test_a_commit_that_is_none(made: Any) -> None:
@@ -284,13 +276,6 @@ def test_a_manifest_that_has_its_hash_and_another_tar(made: Any) -> None:
     assert (finding.fault, finding.unit) == (Fault.MANIFEST_DISAGREES, 1)
 
 
-def test_a_commit_after_the_end(made: Any) -> None:
-    made.complete(dead=[2])
-    made.commit(2)
-    finding = only(made)
-    assert (finding.fault, finding.unit) == (Fault.COMMIT_LATE, 2)
-
-
 def test_foreign_objects(made: Any) -> None:
     key = f"{layout.commits_fan_prefix(made.complete().job, 0)}00000001.json.bak"
     made.store.put(key, b"x")
@@ -310,55 +295,6 @@ def test_several_damages_are_several_findings_in_order_of_units(made: Any) -> No
         (0, Fault.COMMIT_MISSING),
         (3, Fault.SHARD_MISSING),
     ]
-
-
-def test_a_running_job_is_checked_as_far_as_it_is(made: Any) -> None:
-    made.commit(0)
-    made.commit(2)
-    found = verify(made.store, made.job)
-    assert found.clean
-    assert (found.state, found.counts.units_committed) == ("running", 2)
-    progress = Progress(job=made.job, watermark=3, counts=Counts(), parts=0, as_of=made.spec.created_at)
-    made.store.put(layout.progress(made.job), progress.to_bytes())
-    assert (only(made).fault, only(made).unit) == (Fault.UNIT_MISSING, 1), "below the watermark nothing may be open"
-    made.bury(1)
-    assert verify(made.store, made.job).clean
-    shard = made.commits[2].shard
-    made.store.put(shard.key, b"x" * shard.size)
-    assert only(made).fault is Fault.SHARD_CHANGED
-
-
-def test_units_committed_while_it_walks_are_no_findings(made: Any) -> None:
-    """The watermark is read before the units are listed: it never runs ahead of the listing."""
-    made.commit(0)
-    progress = Progress(job=made.job, watermark=1, counts=Counts(), parts=0, as_of=made.spec.created_at)
-    made.store.put(layout.progress(made.job), progress.to_bytes())
-
-    def meanwhile(operation: str, key: str) -> None:
-        if operation == "list" and key == layout.failures_prefix(made.job):
-            made.store.fault = None
-            made.commit(1)
-            ahead = progress.model_copy(update={"watermark": 2})
-            made.store.put(layout.progress(made.job), ahead.to_bytes())
-
-    made.store.fault = meanwhile
-    assert verify(made.store, made.job).clean
-
-
-def test_a_generation_that_was_opened_again(made: Any, memory: MemoryStore) -> None:
-    made.complete(dead=[1])
-    opening = Opening(job=made.job, generation=2, why="retry", captions=14, by="ada", at=made.spec.created_at)
-    memory.create(layout.opening(made.job, 2), opening.to_bytes())
-    memory.create(layout.active(made.job), b"{}")
-    memory.delete(layout.failure(made.job, 1))
-    assert verify(memory, made.job).state == "running"
-    made.commit(1)
-    made.end(generation=2)
-    found = verify(memory, made.job)
-    assert found.clean
-    assert (found.generation, found.state) == (2, "completed")
-    memory.put(layout.manifest_part(made.job, 1, 0), b"")
-    assert only(made).fault is Fault.MANIFEST_CHANGED, "a run may read the first generation still"
 
 
 def test_a_share_of_the_units_is_keyed(made: Any) -> None:

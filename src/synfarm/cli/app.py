@@ -11,6 +11,8 @@ from synfarm.cli.backgrounds import entry as backgrounds
 from synfarm.cli.demo.entry import demo
 from synfarm.cli.down import down
 from synfarm.cli.exits import EXIT_CODES
+from synfarm.cli.export import export
+from synfarm.cli.gc import gc
 from synfarm.cli.group import CommandGroup
 from synfarm.cli.logs import logs
 from synfarm.cli.redraw import redraw
@@ -19,11 +21,12 @@ from synfarm.cli.samples import samples
 from synfarm.cli.screen import open_closed_streams
 from synfarm.cli.status import status
 from synfarm.cli.up import up
+from synfarm.cli.verify import verify
 from synfarm.cli.workers import workers
 
 __all__ = ["app", "main"]
 
-_HERE, _FARM = "The farm of this machine", "Any farm"
+_HERE, _FARM, _STORE = "The farm of this machine", "Any farm", "The object store itself"
 
 app = typer.Typer(
     cls=CommandGroup,
@@ -68,6 +71,8 @@ app.add_typer(concepts.app, name="concepts", rich_help_panel=_FARM)
 app.add_typer(backgrounds.app, name="backgrounds", rich_help_panel=_FARM)
 for _command in (samples, redraw, report, workers):
     app.command(rich_help_panel=_FARM)(_command)
+for _care in (verify, gc, export):
+    app.command(rich_help_panel=_STORE)(_care)
 app.command("version")(_print_version)
 
 

@@ -10,7 +10,7 @@ __all__ = ["EXIT_CODES", "CommandFailed", "ExitCode", "explain"]
 class ExitCode(IntEnum):
     OK = 0
     FAILED = 1
-    """The job, the run or the demo itself failed, or a service gave up."""
+    """The job, the run or the demo itself failed, a service gave up, or `verify` found something."""
     REFUSED = 2
     """The command line, a file or the request must be corrected."""
     UNREACHABLE = 3
@@ -24,9 +24,9 @@ class ExitCode(IntEnum):
 
 
 EXIT_CODES = (
-    "Exit codes: 0 done · 1 the job, run or demo failed · 2 the command or the request was refused · "
-    "3 no farm, or no answer · 4 no such job, run or sample · 5 the key is missing, unknown or not entitled · "
-    "130 interrupted · 141 the reader of the output went away"
+    "Exit codes: 0 done · 1 the job, run or demo failed, or verify found something · "
+    "2 the command or the request was refused · 3 no farm, or no answer · 4 no such job, run or sample · "
+    "5 the key is missing, unknown or not entitled · 130 interrupted · 141 the reader of the output went away"
 )
 """For the end of `--help`."""
 

@@ -140,14 +140,24 @@ class StackFolder:
         path = self.root / "secrets.json"
         if not path.exists():
             _write_private(path, Secrets.fresh().to_bytes())
-        try:
-            found = Secrets.from_bytes(path.read_bytes())
-        except ValidationError:
-            # Every server learns its passwords at its start: new ones lose nothing.
-            raise FolderDamaged(f"{path} is damaged: remove it, and the next start makes new keys.") from None
+        found = self.kept_secrets()
         _write_private(self.key_file, found.api_key.encode() + b"\n")
         _write_private(self.key_records_file, b"[" + found.api_key_record.to_bytes() + b"]")
         return found
+
+    def kept_secrets(self) -> Secrets:
+        """As ``secrets``, for who looks from outside: nothing is made, nothing is written.
+
+        Raises:
+            FolderDamaged: the file cannot be read.
+            OSError: it is not there, or another's.
+        """
+        path = self.root / "secrets.json"
+        try:
+            return Secrets.from_bytes(path.read_bytes())
+        except ValidationError:
+            # Every server learns its passwords at its start: new ones lose nothing.
+            raise FolderDamaged(f"{path} is damaged: remove it, and the next start makes new keys.") from None
 
     def write_state(self, state: StackState) -> None:
         _write_private(self.state_file, state.to_bytes() + b"\n")
