@@ -88,6 +88,7 @@ def test_a_running_job_loses_only_what_lost_to_a_commit(made: Any, clock: Any) -
     made.commit(0)
     lost, living = orphan(made, 0), orphan(made, 1)
     clock.later(days=2)
+    assert keys(collect(made.store, delete=False)) == [lost]
     assert keys(collect(made.store, delete=True)) == [lost]
     assert made.store.head(living) is not None, "a worker may be about to commit it"
 
@@ -138,9 +139,10 @@ def test_a_commit_that_appears_between_listing_and_removal(made: Any, clock: Any
                 )
                 made.store.create(layout.commit(made.job, 2), commits.to_bytes())
 
-        made.store.fault = meanwhile
+        made.store.fault, made.store.delete = meanwhile, None
         assert keys(collect(made.store, delete=True)) == []
         assert made.store.fault is None, "the moment came"
+        del made.store.delete
         assert made.store.head(ref.key) is not None
         made.store.delete(layout.commit(made.job, 2))
 

@@ -267,6 +267,7 @@ def test_killed_in_the_middle_it_goes_on(
     assert f"{made.job}-000002.tar" in seen
     assert "index.json" not in seen
     assert f".{made.job}-000003.tar.part" in seen
+    (folder / ".of-an-earlier-kill.tar.part").write_bytes(b"half")
     kept = {name: os.stat(folder / name).st_mtime_ns for name in seen if name.startswith(made.job)}
     done = export(store, made.job, FolderDestination(folder), shard_bytes=21_000)
     check(made, FolderDestination(folder), done)

@@ -45,10 +45,6 @@ def test_a_whole_job_is_clean(made: Any) -> None:
 
 
 def test_webp_and_a_unit_of_empty_slots(memory: MemoryStore, make_job: Callable[..., Any]) -> None:
-    from PIL import features
-
-    if not features.check("webp"):
-        pytest.skip("Pillow without WebP")
     made = make_job(memory, render={"size": 32, "image_format": "webp"})
     picture = sys.modules[type(made).__module__].picture
     for unit in range(made.spec.units):
@@ -189,9 +185,12 @@ def _with_shard(made: Any, **how: Any) -> Any:
 
 def test_an_image_that_is_cut_or_too_large(made: Any) -> None:
     picture = sys.modules[type(made).__module__].picture
-    assert image_fault(picture(1), "jpg", 32) is None
-    for wrong in (picture(1)[:-300], picture(1)[:-2], picture(1, size=16), picture(1, form="PNG"), b"", b"\xff\xd9"):
+    whole, webp = picture(1), picture(1, form="WEBP")
+    assert image_fault(whole, "jpg", 32) is image_fault(webp, "webp", 32) is None
+    for wrong in (whole[:-300], whole[:-2], whole + b"x", picture(1, size=16), picture(1, form="PNG"), webp, b""):
         assert image_fault(wrong, "jpg", 32) is not None
+    for wrong in (webp[:-1], webp + b"x", whole, b""):
+        assert image_fault(wrong, "webp", 32) is not None
     _with_shard(made, draw=lambda number: picture(number)[:-300] if number == 3 else picture(number))
     finding = only(made)
     assert finding.fault is Fault.IMAGE_BROKEN

@@ -22,8 +22,8 @@ def image_fault(data: bytes, image_format: str, size: int) -> str | None:
         image_format: ``jpg`` or ``webp``.
         size: side in pixels of the square that it must be.
     """
-    if (cut := _cut(data, image_format)) is not None:
-        return cut
+    if (more := _not_one_file(data, image_format)) is not None:
+        return more
     try:
         # Only this decoder: a PNG under the name .jpg is no JPEG, and Pillow would open it.
         with Image.open(io.BytesIO(data), formats=(_PILLOW[image_format],)) as image:
@@ -36,10 +36,10 @@ def image_fault(data: bytes, image_format: str, size: int) -> str | None:
     return None
 
 
-def _cut(data: bytes, image_format: str) -> str | None:
-    """Pillow fills up what is missing at the very end of some files: the end is looked at apart."""
+def _not_one_file(data: bytes, image_format: str) -> str | None:
+    """Pillow refuses what is cut, and never looks at what stands behind an image: that is looked at here."""
     if image_format == "jpg" and not data.endswith(_JPEG_END):
-        return "does not end as a JPEG does: it was cut"
+        return "does not end as a JPEG does"
     if image_format == "webp" and data[:4] == b"RIFF":
         told = int.from_bytes(data[4:_RIFF], "little") + _RIFF
         if told != len(data):
