@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["entropy", "masked_patch_loss"]
+from synfarm_trainer.losses.precision import precise
+
+__all__ = ["entropy", "image_means", "masked_patch_loss"]
 
 
 def masked_patch_loss(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
@@ -21,9 +23,24 @@ def masked_patch_loss(logits: Tensor, targets: Tensor, temperature: float) -> Te
     Returns:
         (T,) losses.
     """
-    precise = torch.promote_types(logits.dtype, torch.float32)
-    predicted = (logits.to(precise) / temperature).log_softmax(dim=1)
-    return -(targets.detach().to(precise) * predicted).sum(dim=1)
+    predicted = (precise(logits) / temperature).log_softmax(dim=1)
+    return -(precise(targets.detach()) * predicted).sum(dim=1)
+
+
+def image_means(losses: Tensor, masks: Tensor) -> Tensor:
+    """The mean over each image's masked tokens, counted as they are and not as they were asked for; 0 without any.
+
+    What their sum is divided by is the caller's choice: SynCLR takes the images that have masks, DINOv2 and iBOT all.
+
+    Args:
+        losses: (T,), image by image as the masks are read.
+        masks: (n, patches) bool, T of them true.
+
+    Returns:
+        (n,) means.
+    """
+    dense = losses.new_zeros(masks.shape).masked_scatter(masks, losses)
+    return dense.sum(dim=1) / masks.sum(dim=1).clamp(min=1)
 
 
 def entropy(targets: Tensor) -> Tensor:
