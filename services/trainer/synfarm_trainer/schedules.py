@@ -6,7 +6,7 @@ import math
 
 from synfarm_trainer.config import EmaConfig, OptimConfig, ScheduleConfig, SynclrConfig
 
-__all__ = ["ema_momentum", "half_cosine", "learning_rate", "teacher_temperature", "weight_decay"]
+__all__ = ["ema_momentum", "half_cosine", "learning_rate", "linear", "teacher_temperature", "weight_decay"]
 
 
 def half_cosine(step: float, steps: float, start: float, end: float) -> float:
@@ -14,11 +14,16 @@ def half_cosine(step: float, steps: float, start: float, end: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * step / steps)) / 2
 
 
+def linear(step: float, steps: float, start: float, end: float) -> float:
+    """From ``start`` at step 0 to ``end`` at ``steps``."""
+    return start + (end - start) * step / steps
+
+
 def learning_rate(step: int, schedule: ScheduleConfig, optim: OptimConfig) -> float:
     """Linear from 0 over the warm-up, then a half cosine to ``min_lr``."""
     warmup = schedule.warmup_steps
     if step < warmup:
-        return optim.lr * step / warmup
+        return linear(step, warmup, 0.0, optim.lr)
     return half_cosine(step - warmup, schedule.steps - warmup, optim.lr, optim.min_lr)
 
 
@@ -39,4 +44,4 @@ def teacher_temperature(step: int, objective: SynclrConfig) -> float:
         objective.teacher_temperature,
         objective.teacher_temperature_steps,
     )
-    return end if step >= steps else start + (end - start) * step / steps
+    return end if step >= steps else linear(step, steps, start, end)
