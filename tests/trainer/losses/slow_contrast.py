@@ -14,7 +14,7 @@ def multi_positive(
     for i, anchor in enumerate(anchors):
         admitted = [j for j in range(len(keys)) if j != int(own[i])]
         similar = {j: (anchor * keys[j]).sum() / temperature for j in admitted}
-        top = max(float(value) for value in similar.values())
+        top = max(float(value.detach()) for value in similar.values())
         total = sum((similar[j] - top).exp() for j in admitted)
         logs = [similar[j] - top - total.log() for j in admitted if int(key_labels[j]) == int(anchor_labels[i])]
         losses.append(-sum(logs) / len(logs))

@@ -24,7 +24,7 @@ def sinkhorn(logits: Tensor, temperature: float, rounds: int) -> list[list[float
 def cross_entropy(logits: Tensor, target: Tensor, temperature: float) -> Tensor:
     """Of one token: (K,) and (K,) to a number."""
     scaled = [value / temperature for value in logits]
-    top = max(float(value) for value in scaled)
+    top = max(float(value.detach()) for value in scaled)
     normaliser = top + sum((value - top).exp() for value in scaled).log()
     return -sum(float(t) * (value - normaliser) for t, value in zip(target, scaled, strict=True))
 

@@ -1,40 +1,24 @@
-"""Sinkhorn's targets against a slow reference, against numbers of the published code, and shared among ranks.
-
-``reference_numbers.npz`` holds inputs of ours and what the published functions of SynCLR make of them.
-"""
+"""Sinkhorn's targets against a slow reference, against numbers of the published code, and shared among ranks."""
 
 from __future__ import annotations
 
-import math
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from slow_prototypes import sinkhorn as slow
 
 from synfarm_trainer.losses.sinkhorn import assignment, prototype_masses
 
-REFERENCE = np.load(Path(__file__).with_name("reference_numbers.npz"), allow_pickle=False)
+PUBLISHED = np.load(Path(__file__).parents[2] / "oracles" / "sinkhorn.npz", allow_pickle=False)
 
 
 def sinkhorn(logits, temperature, rounds, gather=lambda rows: rows, cuts=()) -> torch.Tensor:
     """Targets of a rank's tokens, which are cut into pieces."""
     masses = prototype_masses(lambda: logits.tensor_split(cuts), temperature, rounds, gather)
     return torch.cat([assignment(piece, temperature, masses) for piece in logits.tensor_split(cuts)])
-
-
-def slow(logits: torch.Tensor, temperature: float, rounds: int) -> list[list[float]]:
-    """The textbook form: exp, then rows, K, columns, B, in Python floats."""
-    q = [[math.exp(value / temperature) for value in token] for token in logits.tolist()]
-    tokens, prototypes = len(q), len(q[0])
-    total = sum(map(sum, q))
-    q = [[value / total for value in token] for token in q]
-    for _ in range(rounds):
-        mass = [sum(token[k] for token in q) for k in range(prototypes)]
-        q = [[value / mass[k] / prototypes for k, value in enumerate(token)] for token in q]
-        q = [[value / sum(token) / tokens for value in token] for token in q]
-    return [[tokens * value for value in token] for token in q]
 
 
 def draw(tokens: int, prototypes: int, seed: int = 0) -> torch.Tensor:
@@ -75,11 +59,26 @@ def test_it_equals_the_slow_reference(temperature: float, rounds: int) -> None:
 
 
 @pytest.mark.parametrize("temperature", ["0.04", "0.07"])
-def test_two_ranks_get_the_published_numbers(temperature: str) -> None:
-    parts = [torch.from_numpy(REFERENCE[f"sinkhorn/logits{rank}"]) for rank in (0, 1)]
-    for rank, targets in enumerate(shared(parts, float(temperature), 3)):
-        expected = torch.from_numpy(REFERENCE[f"sinkhorn/targets{rank}/{temperature}"])
-        assert torch.allclose(targets, expected, rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize("rounds", [1, 3, 5])
+def test_the_published_targets(temperature: str, rounds: int) -> None:
+    """Of one rank; of two ranks that share them as threads here, and as processes in ``test_two_ranks.py``."""
+
+    def number(rank: str, name: str) -> torch.Tensor:
+        return torch.from_numpy(PUBLISHED[f"{rank}/{name}"])
+
+    name = f"targets/temp{temperature}/iters{rounds}"
+    alone = number("world1/rank0", "teacher_logits")
+    assert number("world1/rank0", "student_logits").shape == alone.shape
+    found = [sinkhorn(alone, float(temperature), rounds)]
+    found += shared([number(f"world2/rank{rank}", "teacher_logits") for rank in (0, 1)], float(temperature), rounds)
+    for rank, targets in zip(("world1/rank0", "world2/rank0", "world2/rank1"), found, strict=True):
+        torch.testing.assert_close(targets, number(rank, name), rtol=1e-5, atol=1e-5)
+
+
+def test_the_published_targets_of_class_tokens() -> None:
+    logits = torch.from_numpy(PUBLISHED["world1/rank0/teacher_logits"])[:8]
+    expected = torch.from_numpy(PUBLISHED["world1/rank0/dino_targets/temp0.07/iters3"])
+    torch.testing.assert_close(sinkhorn(logits, 0.07, 3), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("sizes", [(10, 14), (24, 0), (5, 7, 12)])
