@@ -13,7 +13,7 @@ def koleo(features: Tensor) -> Tensor:
     losses = []
     for i, mine in enumerate(unit):
         distances = [((mine - other) ** 2).sum().sqrt() for j, other in enumerate(unit) if j != i]
-        losses.append(-min(distances, key=lambda distance: float(distance.detach())).log())
+        losses.append(-(min(distances, key=lambda distance: float(distance.detach())) + 1e-8).log())
     return torch.stack(losses)
 
 
