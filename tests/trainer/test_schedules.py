@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from torch import nn
 
-from synfarm_trainer.config import EmaConfig, SynclrConfig, OptimConfig, ScheduleConfig
+from synfarm_trainer.config import EmaConfig, OptimConfig, ScheduleConfig, SynclrConfig
 from synfarm_trainer.optim import build_optimizer, set_hyperparameters
 from synfarm_trainer.schedules import (
     ema_momentum,

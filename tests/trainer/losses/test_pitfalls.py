@@ -16,7 +16,7 @@ from agreement import directions, draw
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from synfarm_trainer.config import ObjectiveConfig
+from synfarm_trainer.config import SynclrConfig
 from synfarm_trainer.losses.contrast_tiles import multi_positive_loss_in_tiles
 from synfarm_trainer.losses.dino import dino_loss
 from synfarm_trainer.losses.ibot import ibot_losses
@@ -211,7 +211,7 @@ def test_15_each_network_has_its_own_temperature_and_the_teachers_rises_by_steps
         targets = (logits / cold - masses).softmax(dim=1)
         expected = slow_prototypes.masked_patches(student @ rows.T, targets, warm)
         torch.testing.assert_close(masked_patch_loss_in_pieces(*sides, masses)[0], expected, rtol=1e-10, atol=1e-10)
-    steps = [teacher_temperature(step, ObjectiveConfig()) for step in (0, 2000, 4000, 9000)]
+    steps = [teacher_temperature(step, SynclrConfig()) for step in (0, 2000, 4000, 9000)]
     assert steps == pytest.approx([0.04, 0.055, 0.07, 0.07])
 
 
