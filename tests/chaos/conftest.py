@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import hashlib
 import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 from redis import Redis
+from tests.chaos.invariants import assert_whole
+from tests.fault_proxy import FaultProxy
 
 from synfarm.contracts import layout
-from synfarm.contracts.commits import Commit
-from synfarm.contracts.ids import caption_id
 from synfarm.contracts.jobs import JobRequest, JobSpec, JobState
-from synfarm.contracts.manifests import Counts, Ended, manifest_hash, read_part
+from synfarm.contracts.manifests import Ended
 from synfarm.contracts.views import JobView
 from synfarm.local.folder import StackFolder
+from synfarm.local.ports import HeldPorts
 from synfarm.local.probes import HttpProbe
 from synfarm.local.process import ProcessSpec
 from synfarm.local.stack import Ports, process_specs
@@ -64,6 +64,10 @@ class Farm:
     """Of the second replica of the API, if there is one."""
     urls: dict[str, str] = dataclasses.field(default_factory=dict)
     """Of the replicas of the API, by process."""
+    proxy: FaultProxy | None = None
+    """Between the farm and its store, if there is one; ``store`` goes past it."""
+    store_settings: StoreSettings = dataclasses.field(default_factory=StoreSettings)
+    """Those of ``store``."""
 
     @property
     def keys(self) -> Keys:
@@ -140,42 +144,6 @@ class Farm:
         return ended
 
 
-def assert_whole(store: ObjectStore, job: str) -> Ended:
-    """Manifest = plan minus listed slots; no group twice; every hash right; totals true; nothing left active."""
-    spec = JobSpec.from_bytes(store.get(layout.job(job)))
-    ended = Ended.from_bytes(store.get(layout.ended(job, 1)))
-    lines = []
-    for part in ended.parts:
-        data = store.get(part.key)
-        assert hashlib.sha256(data).hexdigest() == part.sha256
-        lines += read_part(data)
-    assert manifest_hash(ended.parts) == ended.manifest_sha256
-    assert [line.unit for line in lines] == list(range(spec.units))
-    seen: list[str] = []
-    empty: list[str] = []
-    counts = Counts()
-    for line in lines:
-        commit = Commit.from_bytes(store.get(layout.commit(job, line.unit)))
-        assert line.shard == commit.shard
-        empty += [slot.caption_id for slot in commit.empty]
-        seen += [row.caption_id for row in commit.groups]
-        if commit.shard is not None:
-            tar = store.get(commit.shard.key)
-            assert hashlib.sha256(tar).hexdigest() == commit.shard.sha256
-            for row in commit.groups:
-                assert hashlib.sha256(tar[row.offset : row.offset + row.length]).hexdigest() == row.sha256
-                assert len(row.members) == spec.images_per_caption + 1
-        size = commit.shard.size if commit.shard else 0
-        counts += Counts(
-            units_committed=1, captions=len(commit.groups), images=commit.images, empty=len(commit.empty), bytes=size
-        )
-    assert len(seen) == len(set(seen))
-    assert sorted(seen + empty) == [caption_id(job, i) for i in range(spec.captions)]
-    assert counts == ended.counts
-    assert store.head(layout.active(job)) is None
-    return ended
-
-
 def _changed(spec: ProcessSpec, faults: Mapping[str, str], stub: tuple[str, ...]) -> ProcessSpec:
     if spec.name == "llm-server":
         return dataclasses.replace(spec, command=stub)
@@ -185,13 +153,15 @@ def _changed(spec: ProcessSpec, faults: Mapping[str, str], stub: tuple[str, ...]
 
 
 def _twin(spec: ProcessSpec, port: int) -> ProcessSpec:
-    """A second replica of a process."""
+    """A second replica of a process, at ``port`` if it listens."""
+    name = f"{spec.name}-2"
     if spec.address is None:
-        return dataclasses.replace(spec, name=f"{spec.name}-2")
+        return dataclasses.replace(spec, name=name)
+    setting = {"caption-api": "SYNFARM_CAPTION_PORT", "render-worker": "SYNFARM_RENDER_PORT"}[spec.name]
     return dataclasses.replace(
         spec,
-        name=f"{spec.name}-2",
-        env={**spec.env, "SYNFARM_CAPTION_PORT": str(port)},
+        name=name,
+        env={**spec.env, setting: str(port)},
         address=f"127.0.0.1:{port}",
         probe=HttpProbe(f"http://127.0.0.1:{port}/healthz"),
     )
@@ -204,37 +174,42 @@ async def _farm(
     faults: Mapping[str, str] | None = None,
     extra: Mapping[str, str] | None = None,
     llm: float = 0.02,
-    twins: bool = False,
+    twins: Collection[str] = (),
+    proxied: bool = False,
 ) -> AsyncIterator[Farm]:
-    with StackFolder(root) as folder:
-        secrets, ports = folder.secrets(), Ports.free()
+    async with AsyncExitStack() as stack:
+        folder = stack.enter_context(StackFolder(root))
+        secrets, ports, more = folder.secrets(), Ports.free(), HeldPorts(len(twins))
+        settings = StoreSettings(
+            endpoint=f"127.0.0.1:{ports.s3.s3}",
+            access_key=SecretStr(secrets.s3_access_key),
+            secret_key=SecretStr(secrets.s3_secret_key),
+        )
+        environment, proxy = dict(extra or {}), None
+        if proxied:
+            proxy = FaultProxy(("127.0.0.1", ports.s3.s3), notes=False)
+            stack.callback(proxy.close)
+            environment["SYNFARM_STORE_ENDPOINT"] = proxy.endpoint
         stub = (sys.executable, str(STUB), "--port", str(ports.llm), "--seconds", str(llm))
-        specs = [
-            _changed(spec, faults or {}, stub)
-            for spec in process_specs(folder, secrets, ports, extra or {})
+        specs = {
+            spec.name: _changed(spec, faults or {}, stub)
+            for spec in process_specs(folder, secrets, ports, environment)
             if spec.name in NEEDED
-        ]
-        if twins:  # at the trainer's port, which nobody uses here
-            specs += [_twin(spec, ports.trainer) for spec in specs if spec.name in {"caption-api", "caption-worker"}]
+        }
+        twin_ports = dict(zip(twins, more.numbers, strict=True))
+        twin_specs = [_twin(specs[name], port) for name, port in twin_ports.items()]
         redis = Redis(port=ports.redis, password=secrets.redis_password, decode_responses=True)
+        stack.callback(redis.close)
         config = ClientConfig(api_url=f"http://127.0.0.1:{ports.api}", key=secrets.api_key, tries=8)
-        async with Supervisor(specs, folder.logs, restarts=50) as supervisor, AsyncClient(config) as client:
-            store = open_store(
-                StoreSettings(
-                    endpoint=f"127.0.0.1:{ports.s3.s3}",
-                    access_key=SecretStr(secrets.s3_access_key),
-                    secret_key=SecretStr(secrets.s3_secret_key),
-                )
-            )
-            farm = Farm(supervisor, store, redis, client, folder.root)
-            farm.urls = {"caption-api": config.api_url}
-            if twins:
-                address = farm.urls["caption-api-2"] = f"http://127.0.0.1:{ports.trainer}"
-                async with AsyncClient(ClientConfig(api_url=address, key=secrets.api_key, tries=8)) as farm.twin:
-                    yield farm
-            else:
-                yield farm
-        redis.close()
+        supervisor = Supervisor([*specs.values(), *twin_specs], folder.logs, restarts=50)
+        await stack.enter_async_context(supervisor)
+        client = await stack.enter_async_context(AsyncClient(config))
+        farm = Farm(supervisor, open_store(settings), redis, client, folder.root, proxy=proxy, store_settings=settings)
+        farm.urls = {"caption-api": config.api_url}
+        if "caption-api" in twins:
+            address = farm.urls["caption-api-2"] = f"http://127.0.0.1:{twin_ports['caption-api']}"
+            farm.twin = await stack.enter_async_context(AsyncClient(dataclasses.replace(config, api_url=address)))
+        yield farm
 
 
 MakeFarm = Callable[..., AbstractAsyncContextManager[Farm]]

@@ -37,7 +37,8 @@ async def test_the_other_replica_leads_within_seconds_and_goes_on_with_the_strea
 ) -> None:
     # Leases that outlast a starved worker of this test: here nobody's lease expires, so that nothing is sent twice.
     patient = {**quick, "SYNFARM_LEASE_TTL_SECONDS": "30", "SYNFARM_FEEDER_CLAIM_GAP_SECONDS": "30"}
-    async with farm(extra=patient, llm=0.15, twins=True) as f, httpx.AsyncClient(timeout=5) as http:
+    twins = ("caption-api", "caption-worker")
+    async with farm(extra=patient, llm=0.15, twins=twins) as f, httpx.AsyncClient(timeout=5) as http:
         urls = f.urls
         clients = {"caption-api": f.client, "caption-api-2": f.twin}
 
