@@ -10,8 +10,11 @@ export PYTHON
 ARGS ?=
 # `make demo`: a file with one concept a line (or a JSON list), or how many of the set that ships.
 CONCEPTS ?=
+# `make chaos`: for how long, and the seed that another run printed.
+MINUTES ?= 20
+SEED ?=
 
-.PHONY: help setup lint format type test test-extras test-long fuzz demo e2e-compose bench bench-demo schemas screenshots notebook constraints clean clean-venv
+.PHONY: help setup lint format type test test-extras test-long chaos fuzz demo e2e-compose bench bench-demo schemas screenshots notebook constraints clean clean-venv
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,7 +47,10 @@ fuzz: setup ## 250 random cases for every operation of the OpenAPI document, and
 	SYNFARM_RANDOM=1 SYNFARM_FUZZ_EXAMPLES=250 $(PY) -m pytest tests/fuzz -n 2 $(ARGS)
 	SYNFARM_RANDOM=1 $(PY) -m pytest -m "hypothesis and not extras and not long" -n 2 $(ARGS)
 
-test-long: setup ## more pairs of the same kill tests (minutes)
+chaos: setup ## random faults on a real farm, with a fresh seed each time: MINUTES=20, SEED= to repeat one
+	SYNFARM_CHAOS_MINUTES="$(MINUTES)" SYNFARM_CHAOS_SEED="$(SEED)" $(PY) -m pytest tests/chaos/test_random_faults.py -m long -s $(ARGS)
+
+test-long: setup ## more pairs of the same kill tests, six minutes of `make chaos` (minutes)
 	$(PY) -m pytest -m long $(ARGS)
 
 demo: setup ## the whole chain on this machine, with a report: CONCEPTS=my.txt for your own (under 10 minutes)

@@ -16,6 +16,8 @@ from synfarm.local.servers import LocalRedis, LocalS3
 from synfarm.settings import StoreSettings
 from synfarm.storage.protocol import ObjectStore
 
+pytest.register_assert_rewrite("tests.chaos.invariants")
+
 # `make test` tries the same examples each time, so that it fails for a change and not by chance; SYNFARM_RANDOM=1 (as
 # `make fuzz` sets it) draws new ones. Neither fails because a machine is slow.
 settings.register_profile("same", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

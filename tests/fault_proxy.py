@@ -6,6 +6,7 @@ import http.client
 import random
 import socket
 import struct
+import sys
 import threading
 import time
 from collections import deque
@@ -71,6 +72,11 @@ Fault = Callable[[Exchange], None]
 class _Server(ThreadingHTTPServer):
     # With the default of 5 a burst of a farm's connections waits a second and more for its handshake.
     request_queue_size = 128
+
+    def handle_error(self, *_: Any) -> None:
+        """A client that dies between two requests is nothing to tell."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(*_)
 
 
 @dataclass(frozen=True)

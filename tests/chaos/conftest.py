@@ -68,6 +68,7 @@ class Farm:
     """Between the farm and its store, if there is one; ``store`` goes past it."""
     store_settings: StoreSettings = dataclasses.field(default_factory=StoreSettings)
     """Those of ``store``."""
+    processes: tuple[str, ...] = NEEDED
 
     @property
     def keys(self) -> Keys:
@@ -205,6 +206,7 @@ async def _farm(
         await stack.enter_async_context(supervisor)
         client = await stack.enter_async_context(AsyncClient(config))
         farm = Farm(supervisor, open_store(settings), redis, client, folder.root, proxy=proxy, store_settings=settings)
+        farm.processes = (*specs, *(spec.name for spec in twin_specs))
         farm.urls = {"caption-api": config.api_url}
         if "caption-api" in twins:
             address = farm.urls["caption-api-2"] = f"http://127.0.0.1:{twin_ports['caption-api']}"

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 from synfarm.contracts import layout
+from synfarm.contracts.captions import read_jsonl
 from synfarm.contracts.commits import Commit
 from synfarm.contracts.ids import caption_id
-from synfarm.contracts.jobs import JobSpec
+from synfarm.contracts.jobs import JobSpec, JobState
 from synfarm.contracts.manifests import Counts, Ended, manifest_hash, read_part
+from synfarm.queue.presence import live_workers
 from synfarm.storage.protocol import ObjectStore
 
-__all__ = ["assert_whole"]
+__all__ = ["assert_at_rest", "assert_whole", "orphans"]
+
+WORKERS = ("caption-worker", "render-worker")
 
 
 def assert_whole(store: ObjectStore, job: str) -> Ended:
-    """Manifest = plan minus listed slots; no group twice; every hash right; totals true; nothing left active."""
+    """Manifest = plan minus listed slots; no group twice; every hash right; totals true; nothing dead or active.
+
+    No fault of the chaos suite is a unit's own, so a dead unit is one that was blamed for others' faults.
+    """
     spec = JobSpec.from_bytes(store.get(layout.job(job)))
     ended = Ended.from_bytes(store.get(layout.ended(job, 1)))
     lines = []
@@ -27,9 +38,16 @@ def assert_whole(store: ObjectStore, job: str) -> Ended:
     assert [line.unit for line in lines] == list(range(spec.units))
     seen: list[str] = []
     empty: list[str] = []
-    counts = Counts()
+    counts, draws, rejections = Counts(), 0, Counter[str]()
     for line in lines:
+        assert line.status == "committed", line
+        jsonl = store.get(layout.captions(job, line.unit))
+        records = read_jsonl(jsonl)
+        draws += sum(record.draws for record in records)
+        for record in records:
+            rejections.update({reason.value: count for reason, count in record.rejections.items()})
         commit = Commit.from_bytes(store.get(layout.commit(job, line.unit)))
+        assert hashlib.sha256(jsonl).hexdigest() == commit.captions_sha256
         assert line.shard == commit.shard
         empty += [slot.caption_id for slot in commit.empty]
         seen += [row.caption_id for row in commit.groups]
@@ -46,5 +64,82 @@ def assert_whole(store: ObjectStore, job: str) -> Ended:
     assert len(seen) == len(set(seen))
     assert sorted(seen + empty) == [caption_id(job, i) for i in range(spec.captions)]
     assert counts == ended.counts
+    assert (draws, dict(rejections)) == (ended.draws, ended.rejections)
+    assert next(store.list(layout.failures_prefix(job)), None) is None
     assert store.head(layout.active(job)) is None
     return ended
+
+
+def orphans(store: ObjectStore, job: str) -> set[str]:
+    """Shards of a job that no commit names: of workers that died before their commit, or came second."""
+    named = set()
+    for info in store.list(layout.commits_prefix(job)):
+        shard = Commit.from_bytes(store.get(info.key)).shard
+        named |= set() if shard is None else {shard.key}
+    there = {info.key for info in store.list(f"{layout.job_prefix(job)}shards/")}
+    assert named <= there, "a commit names a shard that is not there"
+    return there - named
+
+
+async def assert_at_rest(farm: Any, jobs: Sequence[str], *, seconds: float, memory_since: float = 0.0) -> list[Ended]:
+    """All that must hold once nothing is done to the farm any more; waits ``seconds`` for the jobs to end.
+
+    Args:
+        jobs: all that were ever submitted.
+        memory_since: ``time.time()`` since when Redis has kept its memory: counters of jobs that ended before may be
+            gone, or be as old as the memory that came back.
+    """
+    ended = []
+    async with asyncio.timeout(seconds):
+        for job in jobs:
+            ended.append(await farm.finish(job, seconds))
+    # A submission whose answer was lost was sent again, and made no second job.
+    assert sorted(farm.store.list_folders(layout.jobs_prefix())) == sorted(jobs)
+    assert next(farm.store.list(layout.active_prefix()), None) is None
+    for client in filter(None, (farm.client, farm.twin)):
+        for job, end in zip(jobs, ended, strict=True):
+            view = await client.jobs.get(job)
+            assert (view.state, view.counts) == (JobState.COMPLETED, end.counts)
+            assert (view.draws, view.rejections, view.captions_written) == (
+                end.draws,
+                end.rejections,
+                end.counts.captions,
+            )
+    for job, end in zip(jobs, ended, strict=True):
+        counters = farm.counters(job)
+        if end.ended_at.timestamp() > memory_since:
+            assert counters.counts == end.counts, job
+            assert (counters.draws, counters.rejections, counters.written) == (
+                end.draws,
+                end.rejections,
+                end.counts.captions,
+            )
+    await _assert_idle(farm, jobs)
+    names = [name for name in farm.processes if name.removesuffix("-2") in WORKERS]
+    assert {name: farm.logged(name, "unit_fault") for name in names} == dict.fromkeys(names, 0)
+    apis = [name for name in farm.processes if name.removesuffix("-2") == "caption-api"]
+    assert {name: farm.logged(name, "feeder_pass_broke") for name in apis} == dict.fromkeys(apis, 0)
+    return ended
+
+
+async def _assert_idle(farm: Any, jobs: Sequence[str]) -> None:
+    """Nothing is stuck: every worker process is there and waits, and Redis holds no work."""
+    names = [name for name in farm.processes if name.removesuffix("-2") in WORKERS]
+    left: dict[str, object] = {}
+
+    async def idle() -> bool:
+        workers, keys = live_workers(farm.redis, farm.keys), farm.keys
+        left["workers"] = sorted({worker.pid for worker in workers}) != sorted(
+            farm.supervisor.pid(name) or 0 for name in names
+        )
+        left["units"] = [worker.units for worker in workers if worker.units]
+        left["leases"] = list(farm.redis.scan_iter(f"{keys.namespace}:lease:*"))
+        queues = [queue for stage in ("caption", "render") for queue in farm.redis.scan_iter(keys.queue(f"{stage}.*"))]
+        left["messages"] = {queue: farm.redis.llen(queue) for queue in queues}
+        left["sent"] = [job for job in jobs if farm.redis.hlen(keys.sent(job))]
+        return not any(left.values())
+
+    try:
+        await farm.until(idle, 90)
+    except TimeoutError:
+        raise AssertionError(f"something is left or stuck: { {what: of for what, of in left.items() if of} }") from None
