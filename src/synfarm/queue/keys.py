@@ -52,6 +52,10 @@ class Keys:
         """Hash: counters, watermark, stalled reasons of a job."""
         return f"{self.namespace}:job:{job}"
 
+    def job_of(self, key: str) -> str:
+        """The job of a key that begins as :meth:`job`."""
+        return key.removeprefix(self.job("")).partition(":")[0]
+
     def bits(self, job: str, kind: str, unit: int) -> str:
         """Bitmap of 4,096 units: ``kind`` is committed, dead or written."""
         return f"{self.namespace}:job:{job}:{kind}:{unit // FAN}"

@@ -29,6 +29,7 @@ from synfarm_caption_api.feeder.active_job import ActiveJob
 from synfarm_caption_api.feeder.announce import Announcer
 from synfarm_caption_api.feeder.leader import LeaderLock
 from synfarm_caption_api.feeder.ledger import Ledger
+from synfarm_caption_api.feeder.leftovers import Leftovers
 from synfarm_caption_api.feeder.notices import tell_stall
 from synfarm_caption_api.feeder.purge import Purge, is_deleted
 from synfarm_caption_api.feeder.reopening import reopen
@@ -81,6 +82,7 @@ class Feeder:
         self._readers, self._settings = readers, settings
         self._rates = RateBook(redis, keys)
         self._lock = LeaderLock(redis, keys, settings.lock_seconds)
+        self._leftovers = Leftovers(store, redis, keys, board, settings.sweep_seconds)
         self._watch = QueueWatch(settings.claim_gap_seconds, settings.settle_seconds)
         self._jobs: dict[str, _Entry] = {}
         self._epoch: str | None = None
@@ -97,6 +99,7 @@ class Feeder:
             self._jobs.clear()
             self._epoch = self._beat = None
             self._watch.reset()
+            self._leftovers.reset()
             return False
         epoch, forget = self._memory()
         now = self._clock.now()
@@ -121,6 +124,7 @@ class Feeder:
             self._tell_stall(entry, counters, now)
             if entry.runs and not counters.stalled:
                 made[entry.job.spec.render.capability] += counters.images_per_second or 0.0
+        self._leftovers.sweep(now, self._jobs)
         for capability, images_per_second in made.items():
             if images_per_second > 0:
                 self._rates.note_throughput(capability, images_per_second)
@@ -162,6 +166,7 @@ class Feeder:
             epoch = self._board.renew_epoch()
             _log.warning("redis_memory_set_back", epoch=epoch)
             self._watch.reset()
+            self._leftovers.reset()
             return epoch, False
         # Of a job that another leader set up in an epoch that is gone, the sends are void too.
         return epoch, self._epoch is None

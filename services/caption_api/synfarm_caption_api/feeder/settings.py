@@ -48,6 +48,8 @@ class FeederSettings(BaseSettings):
     """A job that is stalled for this long tells its webhook."""
     age_seconds: float = Field(default=1800.0, gt=0)
     """A unit that waits in its queue for longer moves up a lane."""
+    sweep_seconds: float = Field(default=3600.0, ge=0)
+    """Least distance of two looks for what is left in Redis of ended jobs."""
     deletes_per_pass: int = Field(default=1000, ge=1)
     """Objects of a deleted job removed, and dead letters of a retried one moved, in one pass."""
     pin_settle_seconds: float = Field(default=30.0, ge=0)
