@@ -54,7 +54,7 @@ class Journal:
 @pytest.mark.slow
 @pytest.mark.timeout(420)
 async def test_every_kind_of_fault_falls_once(farm: Any, quick: dict[str, str]) -> None:
-    extra = {**quick, "SYNFARM_STORE_READ_TIMEOUT": f"{_SHORT.read_timeout:g}"}
+    extra = {**quick, "SYNFARM_FEEDER_SWEEP_SECONDS": "2", "SYNFARM_STORE_READ_TIMEOUT": f"{_SHORT.read_timeout:g}"}
     await _survive(farm, int(SEED or 20261129), _SHORT, seconds=0, extra=extra)
 
 
@@ -62,7 +62,7 @@ async def test_every_kind_of_fault_falls_once(farm: Any, quick: dict[str, str]) 
 @pytest.mark.timeout(MINUTES * 60 + 1800)
 async def test_random_faults_for_minutes_with_the_shipped_time_outs(farm: Any) -> None:
     seed = int(SEED) if SEED else random.SystemRandom().randrange(1 << 32)
-    await _survive(farm, seed, _LONG, seconds=MINUTES * 60, extra={})
+    await _survive(farm, seed, _LONG, seconds=MINUTES * 60, extra={"SYNFARM_FEEDER_SWEEP_SECONDS": "10"})
 
 
 async def _survive(farm: Any, seed: int, pace: Pace, *, seconds: float, extra: dict[str, str]) -> None:

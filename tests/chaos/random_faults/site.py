@@ -111,7 +111,9 @@ class Site:
             ]
 
         until = time.monotonic() + _PATIENCE_SECONDS
-        while not (found := await self._unless_away(look)) and time.monotonic() < until:
+        while not (found := await self._unless_away(look)):
+            if time.monotonic() > until:
+                return []
             await asyncio.sleep(0.05)
         return found
 
