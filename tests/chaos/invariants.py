@@ -15,10 +15,11 @@ from synfarm.contracts.commits import Commit
 from synfarm.contracts.ids import caption_id
 from synfarm.contracts.jobs import JobSpec, JobState
 from synfarm.contracts.manifests import Counts, Ended, manifest_hash, read_part
+from synfarm.queue.board import JobCounters
 from synfarm.queue.presence import live_workers
 from synfarm.storage.protocol import ObjectStore
 
-__all__ = ["assert_at_rest", "assert_whole", "orphans"]
+__all__ = ["assert_at_rest", "assert_true", "assert_whole", "orphans"]
 
 WORKERS = ("caption-worker", "render-worker")
 
@@ -82,13 +83,9 @@ def orphans(store: ObjectStore, job: str) -> set[str]:
     return there - named
 
 
-async def assert_at_rest(farm: Any, jobs: Sequence[str], *, seconds: float, memory_since: float = 0.0) -> list[Ended]:
-    """All that must hold once nothing is done to the farm any more; waits ``seconds`` for the jobs to end.
-
-    Args:
-        jobs: all that were ever submitted.
-        memory_since: ``time.time()`` since when Redis has kept its memory: counters of jobs that ended before may be
-            gone, or be as old as the memory that came back.
+async def assert_at_rest(farm: Any, jobs: Sequence[str], *, seconds: float) -> list[Ended]:
+    """All that must hold once nothing is done to the farm any more; waits ``seconds`` for ``jobs``, all that were ever
+    submitted, to end.
     """
     async with asyncio.timeout(seconds):
         for job in jobs:
@@ -109,21 +106,19 @@ async def assert_at_rest(farm: Any, jobs: Sequence[str], *, seconds: float, memo
                 end.rejections,
                 end.counts.captions,
             )
-    for job, end in zip(jobs, ended, strict=True):
-        counters = farm.counters(job)
-        if end.ended_at.timestamp() > memory_since:
-            assert counters.counts == end.counts, job
-            assert (counters.draws, counters.rejections, counters.written) == (
-                end.draws,
-                end.rejections,
-                end.counts.captions,
-            )
     await _assert_idle(farm)
     names = [name for name in farm.processes if name.removesuffix("-2") in WORKERS]
     assert {name: farm.logged(name, "unit_fault") for name in names} == dict.fromkeys(names, 0)
     apis = [name for name in farm.processes if name.removesuffix("-2") == "caption-api"]
     assert {name: farm.logged(name, "feeder_pass_broke") for name in apis} == dict.fromkeys(apis, 0)
     return ended
+
+
+def assert_true(counters: JobCounters, ended: Ended) -> None:
+    """Live counters of a job at its end against the ledger's sums."""
+    assert counters.counts == ended.counts
+    assert (counters.draws, counters.rejections) == (ended.draws, ended.rejections)
+    assert counters.written == ended.counts.captions
 
 
 async def _assert_idle(farm: Any) -> None:

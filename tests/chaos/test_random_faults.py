@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from tests.chaos.invariants import assert_at_rest, orphans
+from tests.chaos.invariants import assert_at_rest, assert_true, orphans
 from tests.chaos.random_faults.kinds import KINDS
 from tests.chaos.random_faults.load import Load
 from tests.chaos.random_faults.plan import Pace, draw_faults
@@ -24,15 +24,16 @@ from tests.chaos.random_faults.storm import Storm
 
 from synfarm.contracts import layout
 from synfarm.contracts.commits import Commit
+from synfarm.contracts.manifests import Ended
 from synfarm.storage.protocol import ObjectStore
 
 pytestmark = [pytest.mark.chaos, pytest.mark.integration]
 
 SEED = os.environ.get("SYNFARM_CHAOS_SEED")
 MINUTES = float(os.environ.get("SYNFARM_CHAOS_MINUTES", "6"))
-REPAIR_SECONDS = 60
+REPAIR_SECONDS, REST_SECONDS = 60, 240
 
-_SHORT = Pace(between=(0.2, 1.4), lease=3, lock=2, read_timeout=3, away=8, weather=(2, 4))
+_SHORT = Pace(between=(0.1, 1.0), lease=3, lock=2, read_timeout=3, away=7, weather=(1.5, 3))
 _LONG = Pace(between=(0.5, 8), lease=30, lock=5, read_timeout=30, away=20, weather=(5, 20))
 
 
@@ -80,11 +81,13 @@ async def _survive(farm: Any, seed: int, pace: Pace, *, seconds: float, extra: d
             await f.supervisor.guard(storm.rage(plan, seconds))
             tell(f"{len(storm.struck)} faults fell on {len(site.jobs)} jobs; now it must come to rest")
             load.end()
-            await keeping
-            ended = await assert_at_rest(f, site.jobs, seconds=240, memory_since=site.memory_lost_at)
+            async with asyncio.timeout(REST_SECONDS):
+                await keeping
+            ended = await assert_at_rest(f, site.jobs, seconds=REST_SECONDS)
             await f.until(lambda: _none_open(site), 10)
             watching.cancel()
         site.close()
+        _assert_counted(site, ended)
         _assert_in_work(f.store, site.jobs, storm)
         for job in site.jobs:
             _assert_no_orphans(f.store, job)
@@ -102,6 +105,14 @@ async def _survive(farm: Any, seed: int, pace: Pace, *, seconds: float, extra: d
 
 async def _none_open(site: Site) -> bool:
     return not site.repairs.open
+
+
+def _assert_counted(site: Site, ended: list[Ended]) -> None:
+    told = [(site.counters_at_end(end.job, end.ended_at.timestamp()), end) for end in ended]
+    for counters, end in told:
+        if counters is not None:
+            assert_true(counters, end)
+    assert any(counters is not None for counters, _ in told)
 
 
 def _assert_in_work(store: ObjectStore, jobs: list[str], storm: Storm) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from contextlib import suppress
 
+from redis.exceptions import RedisError
 from tests.chaos.random_faults.site import Site
 
 from synfarm.contracts import layout
@@ -43,17 +45,17 @@ class Load:
         self._site, self._seed = site, seed
         self._unfinished: dict[str, int] = {}
         """Units by job."""
-        self._ending = asyncio.Event()
+        self._ending = False
 
     async def keep(self) -> None:
-        """Until :meth:`end`; a submission that is under way is brought to its answer."""
-        while not self._ending.is_set():
+        """Until :meth:`end`, and then until every job has ended."""
+        while self._unfinished or not self._ending:
             await self.top_up()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._ending.wait(), 0.3)
+            await asyncio.sleep(0.3)
 
     def end(self) -> None:
-        self._ending.set()
+        """Submit no more; what is under way is brought to its answer."""
+        self._ending = True
 
     async def top_up(self) -> None:
         """Submit a job if there is little left to do, as far as the store tells."""
@@ -61,13 +63,15 @@ class Load:
             left = await asyncio.to_thread(self._units_left)
         except StoreError:
             return
-        if left < _LEAST_UNITS:
+        if left < _LEAST_UNITS and not self._ending:
             await self._submit(len(self._site.jobs))
 
     def _units_left(self) -> int:
         left, store = 0, self._site.store
         for job, units in list(self._unfinished.items()):
             if store.head(layout.ended(job, 1)) is not None:
+                with suppress(RedisError):
+                    self._site.last_counters[job] = (time.time(), self._site.board.counters(job))
                 del self._unfinished[job]
             else:
                 left += units - sum(1 for _ in store.list(layout.commits_prefix(job)))

@@ -17,8 +17,8 @@ from redis.exceptions import RedisError
 from tests.chaos.random_faults.plan import Pace
 from tests.chaos.random_faults.repairs import Loss, Repairs
 
+from synfarm.queue.board import Board, JobCounters
 from synfarm.queue.clock import RedisClock
-from synfarm.queue.flight import Flight
 from synfarm.queue.presence import live_workers
 from synfarm.storage.minio_store import MinioStore
 
@@ -27,6 +27,8 @@ __all__ = ["WORKERS", "Site"]
 WORKERS = ("caption-worker", "render-worker")
 _PATIENCE_SECONDS = 30
 """A fault waits so long to find work, which other faults may hold up."""
+_UNDER_WAY_SECONDS = 10
+"""A pass of the feeder that was under way when memory was lost may still have ended a job."""
 _KEPT = ("host", "port", "password", "decode_responses")
 
 
@@ -38,13 +40,16 @@ class Site:
     pace: Pace
     jobs: list[str] = field(default_factory=list)
     """Submitted so far."""
-    memory_lost_at: float = 0.0
-    """When Redis last lost or changed its memory; seconds of ``time.time()``."""
+    memory_lost: list[float] = field(default_factory=list)
+    """When Redis lost or changed its memory; seconds of ``time.time()``."""
+    last_counters: dict[str, tuple[float, JobCounters]] = field(default_factory=dict)
+    """Of a job, as they were soon after its end, and when that was."""
 
     def __post_init__(self) -> None:
         kept = {name: self.farm.redis.connection_pool.connection_kwargs[name] for name in _KEPT}
         self.redis = Redis(**kept, socket_timeout=1.0, socket_connect_timeout=1.0)
-        self.flight = Flight(self.redis, self.farm.keys, RedisClock(self.redis))
+        self.board = Board(self.redis, self.farm.keys, RedisClock(self.redis))
+        self.flight = self.board.flight
         self.store = MinioStore(self.farm.store_settings.model_copy(update={"retries": 0, "read_timeout": 2.0}))
         self.repairs = Repairs(self.redis, self.flight, self.store)
 
@@ -130,7 +135,13 @@ class Site:
 
     def forgets(self) -> None:
         """Redis loses or changes its memory now."""
-        self.memory_lost_at = time.time()
+        self.memory_lost.append(time.time())
+
+    def counters_at_end(self, job: str, ended_at: float) -> JobCounters | None:
+        """Those that must be true: none if Redis changed its memory just before the end or before they were read."""
+        read_at, counters = self.last_counters.get(job, (0.0, None))
+        disturbed = any(ended_at - _UNDER_WAY_SECONDS < lost < read_at for lost in self.memory_lost)
+        return None if disturbed else counters
 
     @contextmanager
     def away(self, what: str) -> Iterator[None]:
