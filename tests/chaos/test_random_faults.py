@@ -95,6 +95,7 @@ async def _survive(farm: Any, seed: int, pace: Pace, *, seconds: float, extra: d
         job = (await f.submit(captions=8)).job
         await f.finish(job)
     repairs = sorted(repair.seconds for repair in site.repairs.done)
+    assert repairs, "no fault met a unit"
     median, longest = repairs[len(repairs) // 2], repairs[-1]
     tell(f"{len(repairs)} units were lost; repaired after {median:.1f} s (median), {longest:.1f} s (longest)")
     slow = [repair for repair in site.repairs.done if repair.seconds >= REPAIR_SECONDS]

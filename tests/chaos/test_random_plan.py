@@ -1,14 +1,24 @@
-"""The pure parts of the random chaos suite: what falls is told by the seed, and outages do not count as repair."""
+"""The quiet parts of the random chaos suite: what falls is told by the seed, and what counts as repair."""
 
 from __future__ import annotations
 
 from itertools import islice
 
 import pytest
+from pydantic import SecretStr
 from tests.chaos.random_faults.kinds import KINDS
 from tests.chaos.random_faults.load import draw_job
 from tests.chaos.random_faults.plan import draw_faults
-from tests.chaos.random_faults.repairs import seconds_outside
+from tests.chaos.random_faults.repairs import Loss, Repairs, seconds_outside
+
+from synfarm.contracts.renders import Stage, UnitTask
+from synfarm.queue.app import connect
+from synfarm.queue.board import Board
+from synfarm.queue.clock import RedisClock
+from synfarm.queue.keys import Keys
+from synfarm.queue.lease import LeaseBook, LeaseSettings
+from synfarm.settings import RedisSettings
+from synfarm.storage.memory import MemoryStore
 
 NAMES = [kind.name for kind in KINDS]
 
@@ -50,3 +60,42 @@ def test_kinds_have_different_names() -> None:
 )
 def test_time_in_which_something_was_away_is_left_out_once(away: list[tuple[float, float]], left: float) -> None:
     assert seconds_outside(0, 10, away) == left
+
+
+@pytest.mark.integration
+def test_a_loss_is_repaired_by_a_new_message_or_another_workers_lease(redis_url: str) -> None:
+    settings, keys = RedisSettings(url=SecretStr(redis_url), namespace="test"), Keys("test")
+    redis, job, queue = connect(settings), "0" * 26, "render.x.low"
+    board = Board(redis, keys, RedisClock(redis))
+    book = LeaseBook(redis, keys, worker="w", settings=LeaseSettings())
+    repairs = Repairs(redis, board.flight, MemoryStore())
+
+    def send(unit: int) -> int:
+        redis.rpush(keys.queue(queue), unit)
+        return board.record_send(job, unit, Stage.RENDER, queue)
+
+    def claim(unit: int, sequence: int) -> str:
+        lease = book.claim(UnitTask(job=job, unit=unit, stage=Stage.RENDER, queue=queue, sequence=sequence))
+        assert lease is not None
+        return lease.attempt
+
+    killed, dropped, flushed, after = send(1), send(2), send(3), send(4)
+    losses = {
+        "killed": Loss(job, 1, killed, claim(1, killed)),
+        "dropped": Loss(job, 2, dropped, queue=queue),
+        "flushed": Loss(job, 3, flushed),
+    }
+
+    def states() -> list[str]:
+        seen = repairs._look(list(losses.values()))
+        assert seen is not None
+        return [seen[loss] for loss in losses.values()]
+
+    assert states() == ["lost", "waits", "lost"]
+    claim(4, after)
+    assert states() == ["lost", "lost", "lost"], "a later message was taken: the dropped one should have been"
+    send(1)
+    claim(3, flushed)
+    assert states() == ["repaired", "lost", "repaired"]
+    book.close()
+    redis.close()

@@ -12,6 +12,7 @@ from tests.chaos.random_faults.site import WORKERS, Site
 
 __all__ = ["PROCESS_FAULTS", "Hang", "Kill", "KillAll", "StoreAway", "Terminate", "TwoFeeders"]
 
+_REPAIRERS = ("caption-api", "redis")
 _ALL = ("caption-api", *WORKERS, "redis", "s3")
 
 
@@ -34,6 +35,8 @@ class Kill:
         # It stands still while its units are read from Redis: it must not let them go in between.
         site.send(pid, signal.SIGSTOP)
         lost = site.lose(self.name, await site.held_by(pid)) if self.process in WORKERS else 0
+        if self.process in _REPAIRERS:
+            site.repairs.begin_anew()
         site.send(pid, signal.SIGKILL)
         return f"{name}, with {lost} units"
 
@@ -55,6 +58,8 @@ class Terminate:
     async def strike(self, site: Site, chance: random.Random) -> str:
         name, pid = await site.victim(self.process, chance)
         lost = site.lose(self.name, await site.held_by(pid)) if self.process in WORKERS else 0
+        if self.process in _REPAIRERS:
+            site.repairs.begin_anew()
         site.send(pid, signal.SIGTERM)
         return f"{name}, with {lost} units"
 
@@ -102,6 +107,7 @@ class TwoFeeders:
             await asyncio.sleep(seconds)
         finally:
             site.send(pid, signal.SIGCONT)
+            site.repairs.begin_anew()
         return f"{name} stood still for {seconds:.1f} s{'' if leading else ', nobody led'}"
 
 

@@ -128,7 +128,7 @@ class DropMessages:
             if await _until_it_answers(lambda q=queue, m=message: site.redis.lrem(q, 1, m))
         ]
         tasks = [_task(message) for _, message in dropped]
-        site.lose(self.name, [Loss(task.job, task.unit, sequence=task.sequence) for task in tasks])
+        site.lose(self.name, [Loss(task.job, task.unit, sequence=task.sequence, queue=task.queue) for task in tasks])
         return _told(dropped)
 
 

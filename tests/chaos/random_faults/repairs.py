@@ -1,10 +1,14 @@
-"""How long the farm took to notice what it had lost; the time in which Redis or the store was away does not count."""
+"""How long the farm took to notice what it had lost.
+
+Not counted is the time in which Redis or the store was away, and in which a lost message would have waited in its queue
+all the same. The clock begins anew when the unit is lost again, or the repairer itself: its replica, or Redis' memory.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from redis import Redis
@@ -27,6 +31,8 @@ class Loss:
     unit: int
     sequence: int
     attempt: str | None = None
+    queue: str | None = None
+    """Where a message is missing that others still wait before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +65,19 @@ class Repairs:
     done: list[Repair] = field(default_factory=list)
     away: list[tuple[float, float]] = field(default_factory=list)
     """When something was away; seconds of ``time.time()``."""
-    _open: dict[Loss, tuple[str, float]] = field(default_factory=dict)
+    _open: dict[tuple[str, int], tuple[Loss, str, float]] = field(default_factory=dict)
     _away_since: float | None = None
 
     def expect(self, cause: str, at: float, losses: Iterable[Loss]) -> int:
         found = list(losses)
         for loss in found:
-            self._open.setdefault(loss, (cause, at))
+            self._open[loss.job, loss.unit] = (loss, cause, at)
         return len(found)
+
+    def begin_anew(self) -> None:
+        """The repairer is lost too: another begins from nothing."""
+        now = time.time()
+        self._open = {unit: (loss, cause, max(at, now)) for unit, (loss, cause, at) in self._open.items()}
 
     def was_away(self, what: str, began: float, ended: float) -> None:
         """``what`` is for whoever reads a trace."""
@@ -75,18 +86,26 @@ class Repairs:
     @property
     def open(self) -> list[str]:
         """In words."""
-        return [f"{loss.job}/{loss.unit} by {cause}" for loss, (cause, _) in self._open.items()]
+        return [f"{loss.job}/{loss.unit} by {cause}" for loss, cause, _ in self._open.values()]
 
     async def watch(self) -> None:
         """Look until cancelled."""
         while True:
             began = time.time()
-            repaired, there = await asyncio.to_thread(self._look, list(self._open))
+            losses = [loss for loss, _, _ in self._open.values()]
+            seen = await asyncio.to_thread(self._look, losses)
             now = time.time()
-            self._note_presence(there, began, now)
-            for loss in repaired:
-                cause, at = self._open.pop(loss)
-                self.done.append(Repair(loss, cause, seconds_outside(at, now, self._all_away(now))))
+            self._note_presence(seen is not None, began, now)
+            for loss in losses:
+                found, cause, at = self._open[loss.job, loss.unit]
+                state = (seen or {}).get(loss)
+                if found != loss or state is None:
+                    continue  # lost again meanwhile, or nothing to tell
+                if state == "waits":
+                    self._open[loss.job, loss.unit] = (loss, cause, now)
+                elif state == "repaired":
+                    del self._open[loss.job, loss.unit]
+                    self.done.append(Repair(loss, cause, seconds_outside(at, now, self._all_away(now))))
             await asyncio.sleep(_LOOK_SECONDS)
 
     def _note_presence(self, there: bool, began: float, now: float) -> None:
@@ -99,14 +118,24 @@ class Repairs:
     def _all_away(self, now: float) -> list[tuple[float, float]]:
         return [*self.away, *([] if self._away_since is None else [(self._away_since, now)])]
 
-    def _look(self, losses: list[Loss]) -> tuple[list[Loss], bool]:
-        """Which of them are repaired, and whether Redis and the store answer at all."""
+    def _look(self, losses: list[Loss]) -> dict[Loss, str] | None:
+        """How each of them stands: repaired, waits, lost; None if Redis or the store does not answer."""
         try:
             self.redis.ping()
             self.store.head("probe/chaos")
-            return [loss for loss in losses if self._is_repaired(loss)], True
+            claimed = self.flight.claimed()
+            return {
+                loss: "repaired" if self._is_repaired(loss) else "waits" if self._waits(loss, claimed) else "lost"
+                for loss in losses
+            }
         except (RedisError, StoreError):
-            return [], False
+            return None
+
+    def _waits(self, loss: Loss, claimed: Mapping[str, int]) -> bool:
+        """Whether the message would not have been taken yet either: nobody could notice."""
+        if loss.queue is None:
+            return False
+        return claimed.get(loss.queue, -1) < loss.sequence and self.flight.queue_length(loss.queue) > 0
 
     def _is_repaired(self, loss: Loss) -> bool:
         sent = self.flight.sent(loss.job).get(loss.unit)

@@ -136,6 +136,7 @@ class Site:
     def forgets(self) -> None:
         """Redis loses or changes its memory now."""
         self.memory_lost.append(time.time())
+        self.repairs.begin_anew()
 
     def counters_at_end(self, job: str, ended_at: float) -> JobCounters | None:
         """Those that must be true: none if Redis changed its memory just before the end or before they were read."""
@@ -144,10 +145,10 @@ class Site:
         return None if disturbed else counters
 
     @contextmanager
-    def away(self, what: str) -> Iterator[None]:
-        """For the time of the block something that all work needs is away by intent."""
+    def away(self, what: str, *, lasting: float = 0.0) -> Iterator[None]:
+        """For the time of the block, and ``lasting`` seconds after it, something that all work needs is away."""
         began = time.time()
         try:
             yield
         finally:
-            self.repairs.was_away(what, began, time.time())
+            self.repairs.was_away(what, began, time.time() + lasting)

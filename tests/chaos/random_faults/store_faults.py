@@ -24,6 +24,8 @@ class Weather:
     share: tuple[float, float]
     """Least and largest."""
     make: Callable[[Site, random.Random], Fault]
+    lasting: float = 0.0
+    """Of the read time-out: so long its last answers keep their clients waiting."""
     touches: frozenset[str] = frozenset({"s3"})
 
     async def strike(self, site: Site, chance: random.Random) -> str:
@@ -38,7 +40,7 @@ class Weather:
         # Of its own, for it is drawn from in the threads of the proxy, in no order that a seed could tell.
         weather = FaultProxy.sometimes(share, counted, random.Random(chance.random()))
         always = site.farm.proxy.always
-        with site.away(self.name):
+        with site.away(self.name, lasting=self.lasting * site.pace.read_timeout):
             always.update(dict.fromkeys(self.methods, weather))
             try:
                 await asyncio.sleep(seconds)
@@ -63,8 +65,8 @@ def _silent(site: Site, chance: random.Random) -> Fault:
 STORE_FAULTS = (
     Weather("store full", ("PUT",), (0.5, 1.0), lambda *_: FaultProxy.status(507, "XMinioStorageFull")),
     Weather("store busy", _ALL, (0.2, 0.6), lambda *_: FaultProxy.status(503, "SlowDown")),
-    Weather("store slow", _ALL, (0.1, 0.4), _slow),
-    Weather("store silent", _ALL, (0.03, 0.15), _silent),
+    Weather("store slow", _ALL, (0.1, 0.4), _slow, lasting=0.6),
+    Weather("store silent", _ALL, (0.03, 0.15), _silent, lasting=1.0),
     Weather("requests lost", _ALL, (0.1, 0.5), lambda *_: FaultProxy.request_lost),
     Weather("answers lost", ("PUT", "DELETE"), (0.3, 0.8), lambda *_: FaultProxy.answer_lost),
     Weather("bodies cut", ("GET",), (0.1, 0.5), lambda *_: FaultProxy.cut(None)),
