@@ -23,6 +23,7 @@ How a worker process is wired (its composition root)::
     sys.exit(run_worker(app, queues=worker_queues, pool="solo", concurrency=1, draining=draining, name=worker_id))
 
 ``work(spec, task, lease)`` calls ``lease.progress()`` after each piece of work, which polls nothing and costs
-nothing, and ``lease.check()`` each batch, which raises when the unit must be let go. It returns when the unit's
-stage is done and committed; it raises ``UnitFault`` or ``EnvironmentFault`` when it knows the reason of a failure.
+nothing, and ``lease.check()`` each batch, which raises when the unit must be let go. It returns None when the unit's
+stage is done and committed, or a ``Finishing`` (finishing.py) that is run beside the next unit; it raises
+``UnitFault`` or ``EnvironmentFault`` when it knows the reason of a failure.
 """

@@ -9,6 +9,7 @@ from redis.retry import Retry
 
 from synfarm.contracts.renders import CAPTION_TASK, RENDER_TASK, Stage, UnitTask
 from synfarm.queue.keys import Keys
+from synfarm.queue.order import QueueOrder
 from synfarm.settings import RedisSettings
 
 __all__ = ["connect", "make_app", "send_task"]
@@ -33,8 +34,12 @@ def connect(settings: RedisSettings) -> Redis:
     )
 
 
-def make_app(settings: RedisSettings, name: str = "synfarm") -> Celery:
-    """A configured app without tasks; it connects when it is first used."""
+def make_app(settings: RedisSettings, name: str = "synfarm", *, order: QueueOrder | None = None) -> Celery:
+    """A configured app without tasks; it connects when it is first used.
+
+    Args:
+        order: of a worker that serves several capabilities; else the queues are asked as they are named.
+    """
     app = Celery(name, broker=settings.url.get_secret_value(), backend=None, set_as_current=False)
     app.conf.update(
         # A message is data. Pickle in a queue is remote code execution for whoever reaches Redis.
@@ -75,7 +80,7 @@ def make_app(settings: RedisSettings, name: str = "synfarm") -> Celery:
             # Two farms on one server must not take each other's messages.
             "global_keyprefix": Keys(settings.namespace).queue_prefix,
             # kombu's default is round robin: the low lane would be served as often as the high one.
-            "queue_order_strategy": "priority",
+            "queue_order_strategy": "priority" if order is None else order.cycle,
             # Lanes are queues of their own; ten Redis lists a queue would only lengthen every BRPOP.
             "priority_steps": [0],
             # Concerns only messages taken and not yet acked (milliseconds, see early ack). Long, because the feeder

@@ -76,8 +76,11 @@ class Lease:
         """Tell that work goes on; call after every piece (a request, a batch, an upload). Costs nothing."""
         self._progressed = time.monotonic()
 
-    def check(self) -> None:
-        """Call each batch: Redis is asked at most once a second.
+    def check(self, *, drawn: bool = False) -> None:
+        """Call each step or batch: Redis is asked at most once a second.
+
+        Args:
+            drawn: the dear part of the work is done, and only what makes it stand is left: a pause lets it stand.
 
         Raises:
             UnitInterrupted: another worker holds the unit, the job was paused, cancelled or deleted, or the grace
@@ -92,7 +95,7 @@ class Lease:
             return
         self._polled = now
         interrupt = self._watch()
-        if interrupt is not None:
+        if interrupt is not None and not (drawn and interrupt is Interrupt.PAUSED):
             raise UnitInterrupted(interrupt)
 
     @property
@@ -159,15 +162,31 @@ class LeaseBook:
         return lease
 
     def release(self, lease: Lease, *, forget: bool = False) -> None:
-        """Let the unit go, if this worker still owns it. With ``forget`` the feeder sends it again at once.
+        """Let the unit go, if this worker still owns it; again is no error. With ``forget`` it is sent again at once.
 
         Raises:
             redis.exceptions.RedisError: Redis is away; the lease will expire.
         """
         with self._lock:
-            task, value, _ = self._held.pop(lease.attempt)
+            held = self._held.pop(lease.attempt, None)
+        if held is None:
+            return
+        task, value, _ = held
         keys = [self._lease_key(task), self._keys.sent(task.job), self._keys.claims(task.job)]
         self._release(keys=keys, args=[value, task.unit, task.queue, task.sequence, int(forget)])
+
+    def hand_back(self) -> int:
+        """Let go of all that is still held, for others to take at once; how many. Their work learns that it lost them.
+
+        Raises:
+            redis.exceptions.RedisError: Redis is away; what is left of them will expire.
+        """
+        with self._lock:
+            leases = [lease for _, _, lease in self._held.values()]
+        for lease in leases:
+            lease.mark_lost()
+            self.release(lease, forget=True)
+        return len(leases)
 
     def close(self) -> None:
         """End the renewal thread; leases that are still held expire."""
@@ -189,7 +208,7 @@ class LeaseBook:
                     self._renew_one(task, value, lease)
                 except RedisError as error:
                     # Redis being away takes no unit from its worker: it finishes and commits.
-                    _log.warning("lease_not_renewed", job=task.job, unit=task.unit, error=str(error))
+                    _log.warning("lease_not_renewed", **_names(task, lease), error=str(error))
                     break
 
     def _renew_one(self, task: UnitTask, value: str, lease: Lease) -> None:
@@ -204,5 +223,10 @@ class LeaseBook:
                 args=[value, task.unit, task.queue, task.sequence, 0],
             )
         elif int(answer) == 0:
-            _log.warning("lease_lost", job=task.job, unit=task.unit)
+            _log.warning("lease_lost", **_names(task, lease))
             lease.mark_lost()
+
+
+def _names(task: UnitTask, lease: Lease) -> dict[str, str | int]:
+    """What a line of the renewal's thread, which has no unit of its own, says of the unit."""
+    return {"job": task.job, "unit": task.unit, "attempt": lease.attempt}

@@ -1,11 +1,18 @@
-"""The harness of one unit: claim, look whether it is still wanted, work, classify what went wrong, let go."""
+"""The harness of one unit: claim, look whether it is still wanted, work, classify what went wrong, let go.
+
+Work ends in two ways. It returns nothing when the unit is done; or it returns a :class:`Finishing` when its device time
+is over, and the runner runs that beside the next unit. To everyone outside the unit is in work until it has finished:
+its lease is renewed, its worker names it, and what goes wrong means the same.
+"""
 
 from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
 from enum import StrEnum
+from typing import TypeVar
 
+import structlog
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
@@ -16,6 +23,7 @@ from synfarm.faults import Faults
 from synfarm.queue.board import Board
 from synfarm.queue.dead_letter import bury
 from synfarm.queue.draining import Draining
+from synfarm.queue.finishing import Finishing, FinishingRoom
 from synfarm.queue.flags import FlagBook
 from synfarm.queue.lease import Interrupt, Lease, LeaseBook, UnitInterrupted
 from synfarm.queue.presence import Presence
@@ -26,9 +34,11 @@ from synfarm.telemetry import get_logger
 __all__ = ["EnvironmentFault", "Outcome", "UnitFault", "UnitRunner", "Work"]
 
 _log = get_logger(__name__)
+T = TypeVar("T")
 
-Work = Callable[[JobSpec, UnitTask, Lease], None]
-"""Does one stage of one unit, commit included; returns when it is done, by this worker or by another."""
+Work = Callable[[JobSpec, UnitTask, Lease], Finishing | None]
+"""Does one stage of one unit. Returns None when it is done, commit included, by this worker or by another; or what is
+left of it, commit included, for a thread beside the next unit."""
 
 
 class UnitFault(Exception):
@@ -74,53 +84,101 @@ class UnitRunner:
         faults: Faults,
         draining: Draining,
         presence: Presence | None = None,
+        specs: SpecCache | None = None,
+        room: FinishingRoom | None = None,
         max_unit_faults: int = 3,
     ) -> None:
+        """
+        Args:
+            room: where units finish; without one each is finished before :meth:`run` returns.
+        """
         self._store, self._board, self._flags, self._leases = store, board, flags, leases
         self._faults, self._draining, self._presence = faults, draining, presence
-        self._max_unit_faults = max_unit_faults
-        self._specs = SpecCache(store)
+        self._room, self._max_unit_faults = room, max_unit_faults
+        self._specs = specs or SpecCache(store)
 
-    def run(self, task: UnitTask, work: Work) -> Outcome:
-        """Handle one message. Reaches the fault hook ``<stage>.after_claim``."""
-        log = _log.bind(job=task.job, unit=task.unit, stage=task.stage.value)
-        try:
-            lease = self._leases.claim(task, watch=lambda: self._interrupt(task), remaining=self._remaining)
-        except RedisError as error:
-            log.warning("claim_failed", error=str(error))
-            return Outcome.ENVIRONMENT
-        if lease is None:
-            return Outcome.DROPPED
-        name = f"{task.job}/{task.unit}"
-        if self._presence is not None:
-            self._presence.enter(name, lease)
-        outcome = Outcome.HANDED_BACK  # what it is if the process is told to end in the middle
-        try:
-            outcome = self._attempt(task, work, lease)
-        finally:
-            if self._presence is not None:
-                self._presence.leave(name)
+    def run(self, task: UnitTask, work: Work, told: Callable[[Outcome], None] = lambda _: None) -> Outcome | None:
+        """Handle one message. Reaches the fault hook ``<stage>.after_claim``.
+
+        Args:
+            told: hears once how the message ended; from another thread if the unit finishes there.
+
+        Returns:
+            How it ended; None if it finishes in the room. Then there is room for another unit.
+        """
+        with structlog.contextvars.bound_contextvars(job=task.job, unit=task.unit, stage=task.stage.value):
             try:
-                self._leases.release(lease, forget=outcome in _FORGET)
+                lease = self._leases.claim(task, watch=lambda: self._interrupt(task), remaining=self._remaining)
             except RedisError as error:
-                log.warning("lease_left_to_expire", error=str(error))
-        log.info("unit_left", outcome=outcome.value, attempt=lease.attempt)
-        return outcome
+                _log.warning("claim_failed", error=str(error))
+                told(Outcome.ENVIRONMENT)
+                return Outcome.ENVIRONMENT
+            if lease is None:
+                told(Outcome.DROPPED)
+                return Outcome.DROPPED
+            with structlog.contextvars.bound_contextvars(attempt=lease.attempt):
+                return self._run(task, work, lease, told)
 
-    def _attempt(self, task: UnitTask, work: Work, lease: Lease) -> Outcome:
+    def _run(self, task: UnitTask, work: Work, lease: Lease, told: Callable[[Outcome], None]) -> Outcome | None:
+        if self._presence is not None:
+            self._presence.enter(_name(task), lease)
+        end: Outcome | Finishing | None = Outcome.HANDED_BACK  # what it is if the process is told to end in the middle
         try:
-            dropped = self._refusal(task)
-            if dropped is not None:
-                return dropped
-            self._faults.reach(f"{task.stage.value}.after_claim", task.unit)
-            work(self._specs.get(task.job, unit=task.unit), task, lease)
+            end = self._classified(task, lease, lambda: self._worked(task, work, lease))
+            if isinstance(end, Finishing) and self._room is not None:
+                rest = end
+                end = Outcome.HANDED_BACK
+                self._room.enter(rest.size, lambda: self._finish(task, lease, rest, told))
+                end = None
+        finally:
+            if isinstance(end, Outcome):
+                self._let_go(task, lease, end)
+                told(end)
+        if isinstance(end, Finishing):
+            return self._finish(task, lease, end, told)
+        if end is None and self._room is not None:
+            self._room.wait_for_room(lambda: not self._draining.requested)
+        return end
+
+    def _worked(self, task: UnitTask, work: Work, lease: Lease) -> Outcome | Finishing:
+        dropped = self._refusal(task)
+        if dropped is not None:
+            return dropped
+        self._faults.reach(f"{task.stage.value}.after_claim", task.unit)
+        return work(self._specs.get(task.job, unit=task.unit), task, lease) or self._done(task)
+
+    def _finish(self, task: UnitTask, lease: Lease, rest: Finishing, told: Callable[[Outcome], None]) -> Outcome:
+        def part() -> Outcome:
+            rest.run()
             return self._done(task)
+
+        end = Outcome.HANDED_BACK
+        try:
+            end = self._classified(task, lease, part)
+        finally:
+            self._let_go(task, lease, end)
+            told(end)
+        return end
+
+    def _let_go(self, task: UnitTask, lease: Lease, outcome: Outcome) -> None:
+        if self._presence is not None:
+            self._presence.leave(_name(task))
+        try:
+            self._leases.release(lease, forget=outcome in _FORGET)
+        except RedisError as error:
+            _log.warning("lease_left_to_expire", error=str(error))
+        _log.info("unit_left", outcome=outcome.value)
+
+    def _classified(self, task: UnitTask, lease: Lease, part: Callable[[], T]) -> T | Outcome:
+        """Run a part of a unit's work; what it raises becomes the outcome that this means."""
+        try:
+            return part()
         except UnitInterrupted as stop:
             return Outcome.LOST if stop.interrupt is Interrupt.LOST else Outcome.HANDED_BACK
         except _ENVIRONMENT as error:
             return self._environment(task, error)
         except Exception as error:  # noqa: BLE001 - the border of work: whatever is left is the unit's fault
-            _log.exception("unit_fault", job=task.job, unit=task.unit, stage=task.stage.value)
+            _log.exception("unit_fault")
             reason = str(error) if isinstance(error, UnitFault) else "".join(traceback.format_exception(error))
             return self._unit_fault(task, reason, lease)
 
@@ -128,7 +186,7 @@ class UnitRunner:
         try:
             self._board.succeeded(task.job, task.stage)
         except RedisError as error:
-            _log.warning("success_not_shown", job=task.job, error=str(error))
+            _log.warning("success_not_shown", error=str(error))
         return Outcome.DONE
 
     def _refusal(self, task: UnitTask) -> Outcome | None:
@@ -148,7 +206,7 @@ class UnitRunner:
             flags = self._flags.get(task.job)
         except (RedisError, StoreUnavailable) as error:
             # Neither takes the unit away: go on, and learn of a pause or cancel later.
-            _log.warning("flags_unknown", job=task.job, error=str(error))
+            _log.warning("flags_unknown", error=str(error))
             return None
         if flags.deleted:
             return Interrupt.DELETED
@@ -161,11 +219,11 @@ class UnitRunner:
 
     def _environment(self, task: UnitTask, error: Exception) -> Outcome:
         reason = str(error) or type(error).__name__
-        _log.warning("environment_fault", job=task.job, unit=task.unit, stage=task.stage.value, reason=reason)
+        _log.warning("environment_fault", reason=reason)
         try:
             self._board.environment_fault(task.job, task.stage, reason)
         except RedisError as lost:
-            _log.warning("stall_not_shown", job=task.job, error=str(lost))
+            _log.warning("stall_not_shown", error=str(lost))
         return Outcome.ENVIRONMENT
 
     def _unit_fault(self, task: UnitTask, reason: str, lease: Lease) -> Outcome:
@@ -180,3 +238,7 @@ class UnitRunner:
         except _ENVIRONMENT as error:
             return self._environment(task, error)
         return Outcome.DEAD
+
+
+def _name(task: UnitTask) -> str:
+    return f"{task.job}/{task.unit}"
