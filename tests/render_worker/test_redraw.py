@@ -18,7 +18,7 @@ from synfarm.contracts.jobs import Concept, JobSpec, RenderSettings
 from synfarm_render_worker.collage.renderer import CollageRenderer
 from synfarm_render_worker.drawing import EncodedImage
 from synfarm_render_worker.encoding import encode
-from synfarm_render_worker.packing import pack
+from synfarm_render_worker.packing import DrawnBy, pack
 from synfarm_render_worker.redraw import BadSample, main, read_sample, redraw
 from synfarm_render_worker.renderer import FakeRenderer, ImageRequest, Renderer, image_seed
 
@@ -50,7 +50,7 @@ def sample(request: pytest.FixtureRequest) -> Sample:
         EncodedImage(asked.seed, encode(image.pixels, request.param, 90), dict(image.scene or {}))
         for asked, image in zip(requests, renderer.render(requests), strict=True)
     ]
-    shard = pack(spec, [record], [drawn], renderer)
+    shard = pack(spec, [record], [drawn], DrawnBy.of(renderer))
     *images, meta = (shard.data[m.offset : m.offset + m.length] for m in shard.groups[0].members)
     return json.loads(meta), images
 

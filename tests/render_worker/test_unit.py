@@ -113,7 +113,7 @@ class Bench:
             worker="w",
         )
         try:
-            unit.work(spec, TASK, lease or Lease(str(ULID()).lower()))
+            unit.work(spec, TASK, lease or Lease(str(ULID()).lower())).run()
         finally:
             drawer.close()
 

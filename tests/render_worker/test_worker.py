@@ -176,7 +176,7 @@ def test_two_workers_on_the_real_store_give_one_commit_and_one_shard(store: Obje
             worker="w",
         )
         try:
-            unit.work(spec, task, Lease(str(ULID()).lower()))
+            unit.work(spec, task, Lease(str(ULID()).lower())).run()
         finally:
             drawer.close()
 

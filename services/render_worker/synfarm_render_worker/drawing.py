@@ -11,9 +11,10 @@ from synfarm.contracts.captions import CaptionRecord
 from synfarm.contracts.ids import caption_id
 from synfarm.contracts.jobs import JobSpec
 from synfarm.queue.lease import Interrupt, Lease, UnitInterrupted
-from synfarm_render_worker.encoding import check, encode, resized
+from synfarm_render_worker.device_clock import DeviceClock
+from synfarm_render_worker.encoding import check, check_file, encode, resized
 from synfarm_render_worker.metrics import RenderMetrics
-from synfarm_render_worker.renderer import ImageRequest, RenderedImage, Renderer, image_seed
+from synfarm_render_worker.renderer import ImageRequest, RenderedImage, Renderer, Spent, image_seed
 
 __all__ = ["DrawnUnit", "EncodedImage", "UnitDrawer"]
 
@@ -25,24 +26,42 @@ class EncodedImage:
     seed: int
     data: bytes
     scene: dict[str, object] | None
+    seconds: float = 0.0
+    """That its checks and its encoding took."""
 
 
 @dataclass(frozen=True, slots=True)
 class DrawnUnit:
-    """The images of each caption with a text, in caption order; seconds spent."""
+    """A unit that needs the renderer no more; its last batch may still be in the encoding threads."""
 
-    images: tuple[tuple[EncodedImage, ...], ...]
+    encoded: tuple[Future[EncodedImage], ...]
+    """In order of captions, and of images within a caption."""
+    images_per_caption: int
+    batch: int
+    """Images drawn at once, but for the last."""
     render_seconds: float
-    encode_seconds: float
-    """Summed over threads."""
+    spent: Spent
+    size: int
+    """Bytes: what is encoded, the pixels of the last batch, and room for the shard made of them."""
+
+    def images(self) -> tuple[tuple[EncodedImage, ...], ...]:
+        """The images of each caption, when the last one is encoded.
+
+        Raises:
+            UnitFault: an image is bad.
+        """
+        images, each = [future.result() for future in self.encoded], self.images_per_caption
+        return tuple(tuple(images[i : i + each]) for i in range(0, len(images), each))
 
 
 class UnitDrawer:
     """One a process; holds the encoding threads."""
 
-    def __init__(self, *, threads: int, batch: int | None, metrics: RenderMetrics) -> None:
+    def __init__(
+        self, *, threads: int, batch: int | None, metrics: RenderMetrics, device: DeviceClock | None = None
+    ) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="encode")
-        self._batch, self._metrics = batch, metrics
+        self._batch, self._metrics, self._device = batch, metrics, device or DeviceClock()
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
@@ -60,44 +79,53 @@ class UnitDrawer:
             for k in range(spec.images_per_caption)
         ]
         size = self._batch or renderer.batch_hint
-        waiting: list[Future[tuple[EncodedImage, float]]] = []
-        images: list[EncodedImage] = []
-        render_seconds = encode_seconds = 0.0
+        encoded: list[Future[EncodedImage]] = []
+        waiting: list[Future[EncodedImage]] = []
+        render_seconds, stored, pixels = 0.0, 0, 0
+
+        def step() -> None:
+            lease.progress()
+            lease.check()
+
+        renderer.spent()  # of a unit that was let go
         for start in range(0, len(plan), size):
             lease.check()
             _leave_if_too_long(lease, done=start, total=len(plan), seconds=render_seconds)
             batch = plan[start : start + size]
+            self._metrics.batch.set(len(batch))
             began = time.monotonic()
-            drawn = renderer.render([request for _, _, request in batch])
-            render_seconds += time.monotonic() - began
-            self._metrics.render_seconds.observe(time.monotonic() - began)
+            with self._device.drawing():
+                drawn = renderer.render([request for _, _, request in batch], step)
+            seconds = time.monotonic() - began
+            render_seconds += seconds
+            self._metrics.render_seconds.observe(seconds)
             self._metrics.images.inc(len(drawn))
             # Only one batch of pixels waits for its encoding while the next is drawn.
-            done = [future.result() for future in waiting]
-            images += [image for image, _ in done]
-            encode_seconds += sum(seconds for _, seconds in done)
+            stored += sum(len(future.result().data) for future in waiting)
             waiting = [
                 self._pool.submit(self._encode, spec, record, k, request, image)
                 for (record, k, request), image in zip(batch, drawn, strict=True)
             ]
+            encoded += waiting
+            pixels = sum(image.pixels.nbytes for image in drawn)
             lease.progress()
-        done = [future.result() for future in waiting]
-        images += [image for image, _ in done]
-        encode_seconds += sum(seconds for _, seconds in done)
-        each = spec.images_per_caption
-        groups = tuple(tuple(images[i : i + each]) for i in range(0, len(images), each))
-        return DrawnUnit(groups, render_seconds, encode_seconds)
+        spent = renderer.spent()
+        self._metrics.count(spent)
+        return DrawnUnit(
+            tuple(encoded), spec.images_per_caption, size, render_seconds, spent, size=2 * stored + 2 * pixels
+        )
 
     def _encode(
         self, spec: JobSpec, record: CaptionRecord, k: int, request: ImageRequest, image: RenderedImage
-    ) -> tuple[EncodedImage, float]:
+    ) -> EncodedImage:
         began = time.monotonic()
-        drawn = spec.render.render_size or spec.render.size
-        check(image.pixels, drawn, f"{caption_id(spec.job, record.index)} image {k}")
-        data = encode(resized(image.pixels, spec.render.size), spec.render.image_format, spec.render.quality)
+        render, label = spec.render, f"{caption_id(spec.job, record.index)} image {k}"
+        check(image.pixels, render.render_size or render.size, label)
+        data = encode(resized(image.pixels, render.size), render.image_format, render.quality)
+        check_file(data, render.size, render.image_format, label)
         seconds = time.monotonic() - began
         self._metrics.encode_seconds.observe(seconds)
-        return EncodedImage(request.seed, data, None if image.scene is None else dict(image.scene)), seconds
+        return EncodedImage(request.seed, data, None if image.scene is None else dict(image.scene), seconds)
 
 
 def _leave_if_too_long(lease: Lease, *, done: int, total: int, seconds: float) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 from synfarm.contracts.captions import CaptionRecord
 from synfarm.contracts.commits import SampleMeta
@@ -11,21 +13,35 @@ from synfarm.storage.shard_writer import Shard, ShardWriter
 from synfarm_render_worker.drawing import EncodedImage
 from synfarm_render_worker.renderer import Renderer
 
-__all__ = ["pack"]
+__all__ = ["DrawnBy", "pack"]
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnBy:
+    """What the shard says of the renderer; kept apart from it, so that a packed unit keeps no model in memory."""
+
+    name: str
+    model: str | None
+    revision: str | None
+    versions: Mapping[str, str]
+
+    @classmethod
+    def of(cls, renderer: Renderer) -> Self:
+        return cls(renderer.name, renderer.model, renderer.revision, dict(renderer.versions))
 
 
 def pack(
-    spec: JobSpec, records: Sequence[CaptionRecord], images: Sequence[Sequence[EncodedImage]], renderer: Renderer
+    spec: JobSpec, records: Sequence[CaptionRecord], images: Sequence[Sequence[EncodedImage]], drawn_by: DrawnBy
 ) -> Shard:
     """The shard of a unit. Its bytes hold no time, host or attempt: drawn again, it has the same name."""
     writer = ShardWriter()
     for record, drawn in zip(records, images, strict=True):
-        meta = _meta(spec, record, drawn, renderer)
+        meta = _meta(spec, record, drawn, drawn_by)
         writer.add(record.index, [image.data for image in drawn], meta, scores=record.scores)
     return writer.finish()
 
 
-def _meta(spec: JobSpec, record: CaptionRecord, drawn: Sequence[EncodedImage], renderer: Renderer) -> SampleMeta:
+def _meta(spec: JobSpec, record: CaptionRecord, drawn: Sequence[EncodedImage], drawn_by: DrawnBy) -> SampleMeta:
     render, diffusion = spec.render, spec.render.renderer == "diffusers"
     return SampleMeta(
         caption_id=record.caption_id,
@@ -35,9 +51,9 @@ def _meta(spec: JobSpec, record: CaptionRecord, drawn: Sequence[EncodedImage], r
         template=record.template,
         second=record.second,
         seeds=tuple(image.seed for image in drawn),
-        renderer=renderer.name,
-        model=renderer.model,
-        revision=renderer.revision,
+        renderer=drawn_by.name,
+        model=drawn_by.model,
+        revision=drawn_by.revision,
         sampler=render.sampler if diffusion else None,
         steps=render.steps if diffusion else None,
         guidance=render.guidance if diffusion else None,
@@ -48,5 +64,5 @@ def _meta(spec: JobSpec, record: CaptionRecord, drawn: Sequence[EncodedImage], r
         image_format=render.image_format,
         quality=render.quality,
         scenes=tuple(image.scene for image in drawn if image.scene is not None),
-        versions=dict(renderer.versions),
+        versions=dict(drawn_by.versions),
     )

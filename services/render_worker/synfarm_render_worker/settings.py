@@ -24,6 +24,10 @@ class RenderWorkerSettings(BaseSettings):
     batch: int | None = Field(default=None, ge=1, le=1024)
     """Images in one batch; by default what the renderer likes."""
     encode_threads: int = Field(default=2, ge=1, le=64)
+    finishing: int = Field(default=2, ge=0, le=16)
+    """Units that may be packed, uploaded and committed beside the one that is drawn; 0: one after the other."""
+    finishing_bytes: int = Field(default=512_000_000, ge=1)
+    """Memory of the units that finish: above it drawing waits until one is done."""
     grace_seconds: float = Field(default=25.0, gt=0)
     """After SIGTERM: the unit in work is finished within this time, or handed back."""
     host: str = "127.0.0.1"

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from functools import partial
 
-from synfarm.contracts.jobs import Lane
+from synfarm.contracts.jobs import Lane, RenderSettings
 from synfarm.contracts.renders import RENDER_TASK, render_queue
 from synfarm.faults import Faults
+from synfarm.queue.finishing import FinishingRoom
 from synfarm.queue.process import WorkerProcess, worker_info
 from synfarm.settings import ProcessSettings, RedisSettings, StoreSettings
 from synfarm.storage.opening import open_proven, tell_unusable
 from synfarm.storage.protocol import StoreError
 from synfarm.telemetry import configure_logging, get_logger
+from synfarm_render_worker.device_clock import DeviceClock
 from synfarm_render_worker.drawing import UnitDrawer
 from synfarm_render_worker.metrics import RenderMetrics
+from synfarm_render_worker.prefetch import CaptionPrefetch
+from synfarm_render_worker.renderer import Renderer, RendererFactory
 from synfarm_render_worker.rendering import UnitRenderer
 from synfarm_render_worker.settings import RenderWorkerSettings
 from synfarm_render_worker.shelf import RendererShelf, make_renderer
 
-__all__ = ["main", "worker_queues"]
+__all__ = ["main", "run", "worker_queues"]
 
 
 def worker_queues(capabilities: tuple[str, ...]) -> list[str]:
@@ -28,26 +34,55 @@ def worker_queues(capabilities: tuple[str, ...]) -> list[str]:
 
 def main() -> int:
     """Run until SIGTERM or until the broker is lost; the exit code tells which (0, or not 0)."""
-    process, settings = ProcessSettings(), RenderWorkerSettings()
+    settings, metrics = RenderWorkerSettings(), RenderMetrics()
+    make = _counted(partial(make_renderer, settings=settings), metrics)
+    return run(RendererShelf(make), settings, metrics)
+
+
+def run(renderers: RendererFactory, settings: RenderWorkerSettings, metrics: RenderMetrics) -> int:
+    """A worker around any renderers: as :func:`main`."""
+    process = ProcessSettings()
     configure_logging(process.log_level, process.log_format, process="render-worker")
     try:
         store = open_proven(StoreSettings())
     except StoreError as error:
         return tell_unusable(error)
-    faults, metrics = Faults(process.faults), RenderMetrics()
+    faults, device = Faults(process.faults), DeviceClock()
     info = worker_info("render", capabilities=settings.capabilities)
+    room = FinishingRoom(units=settings.finishing, size=settings.finishing_bytes)
     worker = WorkerProcess(
-        store, info, redis_settings=RedisSettings(), faults=faults, grace_seconds=settings.grace_seconds
+        store,
+        info,
+        redis_settings=RedisSettings(),
+        faults=faults,
+        grace_seconds=settings.grace_seconds,
+        finishing=room,
     )
-    drawer = UnitDrawer(threads=settings.encode_threads, batch=settings.batch, metrics=metrics)
+    queues = worker_queues(settings.capabilities)
+    metrics.watch(device, lambda: room.units)
+    prefetch = CaptionPrefetch(
+        store,
+        worker.specs,
+        worker.waiting(queues).next,
+        seen=device.waiting,
+        read=lambda there: metrics.count_captions(prefetched=there),
+    )
+    drawer = UnitDrawer(threads=settings.encode_threads, batch=settings.batch, metrics=metrics, device=device)
+
+    def loaded(renderer: Renderer) -> None:
+        worker.loaded(renderer.capability, renderer.model)
+
     unit_renderer = UnitRenderer(
         store=store,
         board=worker.board,
         faults=faults,
-        renderers=RendererShelf(partial(make_renderer, settings=settings)),
+        renderers=renderers,
         drawer=drawer,
         metrics=metrics,
         worker=info.id,
+        device=device,
+        prefetch=prefetch,
+        loaded=loaded,
     )
     worker.take(RENDER_TASK, unit_renderer.work, lambda outcome: metrics.units.labels(outcome=outcome.value).inc())
     if settings.port is not None:
@@ -55,7 +90,22 @@ def main() -> int:
             metrics.registry, host=settings.host, port=settings.port, stall_seconds=settings.stall_seconds
         )
     get_logger(__name__).info("worker_started", worker=info.id, capabilities=list(settings.capabilities))
+    prefetch.start()
     try:
-        return worker.run(worker_queues(settings.capabilities), pool="solo")
+        return worker.run(queues, pool="solo")
     finally:
+        prefetch.stop()
         drawer.close()
+
+
+def _counted(make: Callable[[RenderSettings], Renderer], metrics: RenderMetrics) -> RendererFactory:
+    """``make``, with its calls and their time in the metrics."""
+
+    def counted(render: RenderSettings) -> Renderer:
+        began = time.monotonic()
+        renderer = make(render)
+        metrics.loads.inc()
+        metrics.load_seconds.inc(time.monotonic() - began)
+        return renderer
+
+    return counted

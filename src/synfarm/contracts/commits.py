@@ -78,7 +78,8 @@ class Commit(Contract):
     captions_sha256: Sha256
     """Of the JSONL that was rendered."""
     timings: dict[str, float] = Field(default_factory=dict)
-    """Seconds by stage: render, encode, upload, total."""
+    """Seconds by stage: render, encode (summed over threads), upload, total; and cost: what it took of its worker, less
+    than total where units overlap."""
     measures: dict[str, float] = Field(default_factory=dict, exclude_if=lambda value: not value)
     """What a model's renderer tells: batch (images), denoise_ms_per_step, vae_ms and text_ms (an image), truncated
     (captions longer than its text encoder reads)."""

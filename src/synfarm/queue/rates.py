@@ -37,7 +37,7 @@ class UnitTiming(Contract):
 
 def timing_of(commit: Commit, render: RenderSettings) -> UnitTiming | None:
     """What a commit tells, if it has images and a time."""
-    seconds = commit.timings.get("total", 0.0)
+    seconds = commit.timings.get("cost") or commit.timings.get("total", 0.0)
     if seconds <= 0 or commit.shard is None:
         return None
     passes = render.network_passes if render.renderer == "diffusers" else None
