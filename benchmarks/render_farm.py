@@ -145,7 +145,9 @@ class RenderFarm:
 
     def commits(self, spec: JobSpec) -> list[Commit]:
         """In order of time."""
-        found = [Commit.from_bytes(self.store.get(info.key)) for info in self.store.list(layout.commits_prefix(spec.job))]
+        found = [
+            Commit.from_bytes(self.store.get(info.key)) for info in self.store.list(layout.commits_prefix(spec.job))
+        ]
         return sorted(found, key=lambda commit: commit.committed_at)
 
     @contextmanager

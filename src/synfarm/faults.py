@@ -1,7 +1,7 @@
-"""Fault hooks: named points of the protocols at which a test makes the process die or stop, once.
+"""Fault hooks: named points of the protocols at which a test makes the process die or stop, or a thread hang, once.
 
 Inactive (one dictionary look-up) unless ``SYNFARM_FAULTS`` names a point:
-``<point>[:unit=<n>]:<kill|stop|raise>:<marker file>``, several joined by ``;``. The marker is created with O_EXCL
+``<point>[:unit=<n>]:<kill|stop|raise|hang>:<marker file>``, several joined by ``;``. The marker is created with O_EXCL
 before the fault, so that of all processes and restarts exactly one falls, and a test sees that the fault did fall.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import threading
 from dataclasses import dataclass
 
 __all__ = ["FaultInjected", "Faults"]
@@ -19,7 +20,7 @@ class FaultInjected(RuntimeError):
     """Raised at a hook whose action is ``raise``."""
 
 
-_FAULT = re.compile(r"([a-z_.]+)(?::unit=(\d+))?:(kill|stop|raise):(.+)")
+_FAULT = re.compile(r"([a-z_.]+)(?::unit=(\d+))?:(kill|stop|raise|hang):(.+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Faults:
         for item in filter(None, spec.split(";")):
             match = _FAULT.fullmatch(item)
             if match is None:
-                raise ValueError(f"not a fault '<point>[:unit=<n>]:<kill|stop|raise>:<marker>': {item!r}")
+                raise ValueError(f"not a fault '<point>[:unit=<n>]:<kill|stop|raise|hang>:<marker>': {item!r}")
             point, unit, action, marker = match.groups()
             self._armed[point] = _Fault(int(unit) if unit else None, action, marker)
 
@@ -56,6 +57,8 @@ class Faults:
             return
         os.write(handle, f"{os.getpid()} {point} {unit}".encode())
         os.close(handle)
+        if fault.action == "hang":  # this thread alone, for ever
+            threading.Event().wait()
         if fault.action == "raise":
             raise FaultInjected(f"{point} unit={unit}")
         os.kill(os.getpid(), signal.SIGKILL if fault.action == "kill" else signal.SIGSTOP)

@@ -16,12 +16,14 @@ import pytest
 
 from synfarm.contracts import layout
 from synfarm.contracts.commits import Commit
+from synfarm.queue.presence import live_workers
 
 pytestmark = [pytest.mark.chaos, pytest.mark.integration, pytest.mark.timeout(240)]
 
 CAPTION_POINTS = ("caption.after_claim", "caption.before_jsonl", "caption.after_jsonl")
 RENDER_POINTS = (
     "render.after_claim",
+    "render.after_draw",
     "render.before_upload",
     "render.after_upload",
     "render.before_commit",
@@ -38,9 +40,9 @@ async def test_kill_at_every_step_of_the_protocol_with_the_shipped_time_outs(far
     captions, caption_units = _faults(tmp_path, CAPTION_POINTS, 0)
     renders, render_units = _faults(tmp_path, RENDER_POINTS, 3)
     # One unit at a time: a killed worker then holds the lease of the named unit alone, and the waits run side by side.
-    one = {"SYNFARM_CAPTION_WORKER_UNITS": "1"}
+    one = {"SYNFARM_CAPTION_WORKER_UNITS": "1", "SYNFARM_RENDER_FINISHING": "0"}
     async with farm(faults={"caption-worker": captions, "render-worker": renders}, extra=one) as f:
-        job = (await f.submit(captions=40)).job
+        job = (await f.submit(captions=44)).job
         ended = await f.finish(job, seconds=200)
         killed = {}
         for point, unit in {**caption_units, **render_units}.items():
@@ -60,7 +62,40 @@ async def test_kill_at_every_step_of_the_protocol_with_the_shipped_time_outs(far
         assert counters.lost_workers == len(CAPTION_POINTS) + len(RENDER_POINTS) - 1
         assert counters.resends == counters.lost_workers - 1
         assert counters.repairs == counters.lost_workers
-        assert ended.counts.units_committed == 10
+        assert ended.counts.units_committed == 11
+
+
+@pytest.mark.parametrize("point", ["render.before_upload", "render.after_upload", "render.before_commit"])
+async def test_kill_of_a_render_worker_that_finishes_one_unit_and_has_drawn_the_next(
+    farm: Any, quick: dict[str, str], tmp_path: Path, point: str
+) -> None:
+    finishing, drawn = tmp_path / "finishing", tmp_path / "drawn"
+    # Two threads of one process hang, each with a unit, so that the kill falls into both however slow this machine is.
+    hang = f"{point}:unit=4:hang:{finishing};render.after_draw:unit=5:hang:{drawn}"
+    one = {"SYNFARM_CAPTION_WORKER_UNITS": "1"}  # units then come in their order
+    async with farm(extra=quick | one, faults={"render-worker": hang}) as f:
+        job = (await f.submit(captions=48)).job
+
+        async def both() -> bool:
+            return all(
+                file.exists() and file.read_text().endswith(unit) for file, unit in ((finishing, "4"), (drawn, "5"))
+            )
+
+        await f.until(both)
+        pid = f.supervisor.pid("render-worker")
+        assert {file.read_text().split()[0] for file in (finishing, drawn)} == {str(pid)}
+
+        async def shown() -> bool:
+            (worker,) = [w for w in live_workers(f.redis, f.keys) if w.kind == "render"]
+            return set(worker.units) == {f"{job}/4", f"{job}/5"}
+
+        await f.until(shown)
+        assert f.redis.mget([f.keys.lease(job, unit, "render") for unit in (4, 5)]) != [None, None]
+        os.kill(pid, signal.SIGKILL)
+        assert f.store_is_unfinished(job)
+        await f.finish(job)
+        counters = f.counters(job)
+        assert (counters.lost_workers, counters.repairs, counters.resends) == (2, 2, 2), "both, and nothing else"
 
 
 @pytest.mark.parametrize("stage", ["caption", "render"])

@@ -115,6 +115,7 @@ class UnitRenderer:
         by = DrawnBy.of(renderer)
         kept = [record for record in records if record.text is not None]
         images = self._drawer.draw(spec, kept, renderer, lease) if kept else None
+        self._faults.reach("render.after_draw", task.unit)
         now = time.monotonic()
         cost, self._last_drawn = now - self._last_drawn, now
         return _Drawn(spec, task, lease, jsonl, records, images, by, began, cost)

@@ -106,7 +106,7 @@ class WorkerProcess:
         def unit(message: dict[str, object]) -> None:
             self._runner.run(UnitTask.model_validate(message), work, told)
 
-        self.app.task(name=task)(unit)
+        self.app.task(name=task, shared=False)(unit)
 
     def waiting(self, queues: Sequence[str]) -> WaitingUnits:
         """A look at what this worker would take next from ``queues``."""
