@@ -29,8 +29,10 @@ from synfarm.queue.unit import UnitFault
 from synfarm.storage.memory import MemoryStore
 from synfarm.storage.protocol import StoreUnavailable
 from synfarm.storage.shard_reader import open_group
+from synfarm_render_worker import drawing
 from synfarm_render_worker.collage.renderer import CollageRenderer
 from synfarm_render_worker.drawing import UnitDrawer
+from synfarm_render_worker.encoding import BadImage, check_file, encode
 from synfarm_render_worker.metrics import RenderMetrics
 from synfarm_render_worker.renderer import (
     FakeRenderer,
@@ -307,6 +309,75 @@ def test_bad_images_are_unit_faults_with_a_reason(pixels: np.ndarray, reason: st
     with pytest.raises(UnitFault, match=f"{caption_id(JOB, 6)} {reason}"):
         bench.work()
     assert bench.keys("shards") == []
+
+
+@pytest.mark.parametrize(("image_format", "reason"), [("jpg", "truncated"), ("webp", "truncated")])
+def test_a_file_that_is_not_whole_is_a_unit_fault(
+    monkeypatch: pytest.MonkeyPatch, image_format: str, reason: str
+) -> None:
+    monkeypatch.setattr(drawing, "encode", lambda *how: encode(*how)[:-2])
+    bench = Bench()
+    render = SPEC.render.model_copy(update={"image_format": image_format})
+    with pytest.raises(UnitFault, match=f"{caption_id(JOB, 4)} image 0: the encoded image is {reason}"):
+        bench.work(spec=SPEC.model_copy(update={"render": render}))
+    assert bench.keys("shards") == []
+
+
+@pytest.mark.parametrize("image_format", ["jpg", "webp"])
+def test_each_file_is_decoded_before_it_is_stored(image_format: Any) -> None:
+    pixels = FakeRenderer(size=64).render([ImageRequest("a dog", 1)])[0].pixels
+    data = encode(pixels, image_format, 95)
+    check_file(data, 64, image_format, "x")
+    with pytest.raises(BadImage, match="x: the encoded image has 64 x 64 px, not 32 x 32"):
+        check_file(data, 32, image_format, "x")
+    hole = data[: len(data) // 2] + b"\xff\xd9" if image_format == "jpg" else data[:20] + bytes(len(data) - 20)
+    with pytest.raises(BadImage, match="cannot be decoded"):
+        check_file(hole, 64, image_format, "x")
+
+
+def test_cancel_is_seen_after_each_step_of_a_batch() -> None:
+    steps: list[int] = []
+    told: list[int] = []
+
+    class Stepping(Spoiled):
+        def render(self, requests: Sequence[ImageRequest], step: Step = no_step) -> list[RenderedImage]:
+            for number in range(50):
+                steps.append(number)
+                step()
+            return FakeRenderer().render(requests)
+
+    class Telling(Lease):
+        def progress(self) -> None:
+            told.append(1)
+            super().progress()
+
+    bench = Bench(renderer=Stepping(np.empty(0)))
+    watch = lambda: Interrupt.CANCELLED if len(steps) == 3 else None  # noqa: E731
+    with pytest.raises(UnitInterrupted, match="cancelled"):
+        bench.work(lease=Telling(str(ULID()).lower(), watch=watch, poll_seconds=0))
+    assert (len(steps), len(told)) == (3, 3)
+
+
+def test_what_a_model_spent_stands_in_the_commit_and_in_the_metrics() -> None:
+    class Modelled(Spoiled):
+        spendings = [Spent(images=99, denoise=99), Spent(9, 0.09, 3.0, 6, 0.9, 2)]  # noqa: RUF012
+
+        def render(self, requests: Sequence[ImageRequest], step: Step = no_step) -> list[RenderedImage]:
+            return FakeRenderer().render(requests)
+
+        def spent(self) -> Spent:
+            return self.spendings.pop(0)
+
+    bench = Bench(renderer=Modelled(np.empty(0)), batch=5)
+    bench.work()
+    wanted = {"batch": 5.0, "denoise_ms_per_step": 500.0, "vae_ms": 100.0, "text_ms": 10.0, "truncated": 2.0}
+    assert bench.commit.measures == wanted, "and nothing of a unit that was let go"
+    assert bench.metrics.registry.get_sample_value("synfarm_render_denoise_seconds_total") == 3.0
+    assert bench.metrics.registry.get_sample_value("synfarm_render_truncated_captions_total") == 2.0
+    assert 0 < bench.commit.timings["cost"] <= bench.commit.timings["total"]
+    plain = Bench()
+    plain.work()
+    assert plain.commit.measures == {}
 
 
 def test_cancel_is_seen_between_batches() -> None:

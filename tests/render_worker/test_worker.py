@@ -148,9 +148,38 @@ def test_takes_units_commits_them_tells_its_health_and_stops(
         metrics = httpx.get(f"http://127.0.0.1:{port}/metrics").text
         assert "synfarm_render_images_total 24.0" in metrics
         assert 'synfarm_render_units_total{outcome="done"} 3.0' in metrics
+        assert "synfarm_render_model_loads_total 1.0" in metrics
+        assert "synfarm_render_finishing_units 0.0" in metrics
+        read = [line.rpartition(" ")[2] for line in metrics.splitlines() if "captions_read_total{" in line]
+        assert sum(map(float, read)) == 3
+        wanted, busy = (
+            float(line.rpartition(" ")[2])
+            for name in ("wanted", "busy")
+            for line in metrics.splitlines()
+            if line.startswith(f"synfarm_render_device_{name}_seconds_total ")
+        )
+        assert 0 < busy <= wanted
         child.send_signal(signal.SIGTERM)
         assert child.wait(30) == 0
     assert "Traceback" not in log.read_text()
+
+
+def test_a_unit_that_hangs_while_finishing_is_handed_back_when_the_worker_stops(
+    redis_url: str, store: ObjectStore, store_settings: StoreSettings, spec: JobSpec, tmp_path: Path
+) -> None:
+    board, log, hangs = send(redis_url, spec, range(spec.units)), tmp_path / "log", tmp_path / "hangs"
+    settings = {
+        "SYNFARM_FAULTS": f"render.before_upload:unit=0:hang:{hangs}",
+        "SYNFARM_RENDER_GRACE_SECONDS": "2",
+    }
+    with worker(redis_url, store_settings, log, **settings) as child:
+        until(lambda: hangs.exists() and len(commits(store, spec)) == 2)
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(60) == 0, "a thread that hangs does not hold up the end"
+    assert {commit.unit for commit in commits(store, spec)} == {1, 2}, "the others finished beside it"
+    assert 0 not in board.flight.sent(spec.job), "the feeder may send it at once"
+    assert board.flight.claims(spec.job) == {}
+    assert "handed_back_unfinished" in log.read_text()
 
 
 def test_two_workers_on_the_real_store_give_one_commit_and_one_shard(store: ObjectStore, spec: JobSpec) -> None:

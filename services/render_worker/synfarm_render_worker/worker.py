@@ -24,7 +24,7 @@ from synfarm_render_worker.rendering import UnitRenderer
 from synfarm_render_worker.settings import RenderWorkerSettings
 from synfarm_render_worker.shelf import RendererShelf, make_renderer
 
-__all__ = ["main", "run", "worker_queues"]
+__all__ = ["counted", "main", "run", "worker_queues"]
 
 
 def worker_queues(capabilities: tuple[str, ...]) -> list[str]:
@@ -35,7 +35,7 @@ def worker_queues(capabilities: tuple[str, ...]) -> list[str]:
 def main() -> int:
     """Run until SIGTERM or until the broker is lost; the exit code tells which (0, or not 0)."""
     settings, metrics = RenderWorkerSettings(), RenderMetrics()
-    make = _counted(partial(make_renderer, settings=settings), metrics)
+    make = counted(partial(make_renderer, settings=settings), metrics)
     return run(RendererShelf(make), settings, metrics)
 
 
@@ -98,7 +98,7 @@ def run(renderers: RendererFactory, settings: RenderWorkerSettings, metrics: Ren
         drawer.close()
 
 
-def _counted(make: Callable[[RenderSettings], Renderer], metrics: RenderMetrics) -> RendererFactory:
+def counted(make: Callable[[RenderSettings], Renderer], metrics: RenderMetrics) -> RendererFactory:
     """``make``, with its calls and their time in the metrics."""
 
     def counted(render: RenderSettings) -> Renderer:
