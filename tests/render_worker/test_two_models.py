@@ -91,7 +91,7 @@ def test_units_of_two_models_by_turns_cost_two_loads(
             assert time.monotonic() < end, log.read_text()[-3000:]
             time.sleep(0.05)
         metrics = httpx.get(f"http://127.0.0.1:{held.numbers[0]}/metrics").text
-        assert "synfarm_render_model_loads_total 2.0" in metrics, "served as they are named it would be three, by turns twelve"
+        assert "synfarm_render_model_loads_total 2.0" in metrics, "as the queues are named: 3, by turns: 12"
     finally:
         child.kill()
         child.wait()
