@@ -1,14 +1,12 @@
 """Workers whose work is nothing, as child processes: what is left is the farm's own cost.
 
-``python idle_workers.py render [profile]``: a render worker with all its parts around a renderer that draws at once.
+``python idle_workers.py render``: a render worker with all its parts around a renderer that draws at once.
 ``python idle_workers.py bare <messages> <file>``: Celery with the farm's settings and an empty task; writes seconds.
 """
 
 from __future__ import annotations
 
-import cProfile
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -41,16 +39,5 @@ def bare(messages: int, file: Path) -> int:
     return run_worker(app, queues=[queue], pool="solo", draining=Draining(), name="bare")
 
 
-def _profiled(file: Path) -> int:
-    """As :func:`render`; on SIGTERM what the main thread and the others spent their processor time on."""
-    main = cProfile.Profile(time.process_time)
-    threading.setprofile(None)
-    code = main.runcall(render)
-    main.dump_stats(file)
-    return code
-
-
 if __name__ == "__main__":
-    if sys.argv[1] == "bare":
-        sys.exit(bare(int(sys.argv[2]), Path(sys.argv[3])))
-    sys.exit(_profiled(Path(sys.argv[3])) if sys.argv[2:3] == ["profile"] else render())
+    sys.exit(bare(int(sys.argv[2]), Path(sys.argv[3])) if sys.argv[1] == "bare" else render())

@@ -54,6 +54,11 @@ class WorkerChild:
         pairs = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
         return {name: float(value) for name, _, value in pairs}
 
+    def cpu_seconds(self) -> float:
+        """Processor time of all its threads."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def memory_mb(self) -> float:
         """Resident, now."""
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
@@ -61,7 +66,22 @@ class WorkerChild:
                 return int(line.split()[1]) / 1024
         raise RuntimeError("the worker is gone")
 
+    def check_well(self) -> None:
+        """Nobody sends a unit again here: one that was not done would be waited for in vain.
+
+        Raises:
+            RuntimeError: the worker ended, or let a unit go undone.
+        """
+        undone = {"fault", "dead", "environment", "handed_back", "lost"}
+        lost = [name for name in self.metrics() if any(f'units_total{{outcome="{how}"}}' in name for how in undone)]
+        if lost:
+            raise RuntimeError(f"{lost}:\n{self.log.read_text()[-3000:]}")
+
     def check_alive(self) -> None:
+        """
+        Raises:
+            RuntimeError: the worker ended.
+        """
         if self.process.poll() is not None:
             raise RuntimeError(f"the worker ended with {self.process.returncode}:\n{self.log.read_text()[-3000:]}")
 
@@ -136,10 +156,14 @@ class RenderFarm:
 
     def wait(self, spec: JobSpec, units: int, child: WorkerChild, *, seconds: float = 1800) -> None:
         """Until so many units are committed."""
-        end = time.monotonic() + seconds
+        began, looked = time.monotonic(), time.monotonic()
         while self.committed(spec) < units:
             child.check_alive()
-            if time.monotonic() > end:
+            now = time.monotonic()
+            if now - looked > 5:
+                child.check_well()
+                looked = now
+            if now - began > seconds:
                 raise TimeoutError(f"{self.committed(spec)} of {units} units after {seconds:.0f} s")
             time.sleep(0.1)
 

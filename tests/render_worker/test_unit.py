@@ -24,25 +24,20 @@ from synfarm.contracts.ids import caption_id
 from synfarm.contracts.jobs import Concept, JobSpec, RenderSettings
 from synfarm.contracts.renders import Stage, UnitTask
 from synfarm.faults import FaultInjected, Faults
-from synfarm.queue.lease import Interrupt, Lease, UnitInterrupted
+from synfarm.queue.lease import Lease, UnitInterrupted
 from synfarm.queue.unit import UnitFault
 from synfarm.storage.memory import MemoryStore
 from synfarm.storage.protocol import StoreUnavailable
 from synfarm.storage.shard_reader import open_group
-from synfarm_render_worker import drawing
 from synfarm_render_worker.collage.renderer import CollageRenderer
 from synfarm_render_worker.drawing import UnitDrawer
-from synfarm_render_worker.encoding import BadImage, check_file, encode
 from synfarm_render_worker.metrics import RenderMetrics
 from synfarm_render_worker.renderer import (
     FakeRenderer,
     ImageRequest,
-    RenderedImage,
     Renderer,
     Spent,
-    Step,
     image_seed,
-    no_step,
 )
 from synfarm_render_worker.rendering import UnitRenderer
 
@@ -278,97 +273,14 @@ def test_missing_or_foreign_captions_are_unit_faults() -> None:
         bench.work()
 
 
-class Spoiled:
-    """Gives one image that must not be stored."""
-
-    name, model, revision, capability, batch_hint = "collage", None, None, "collage-s", 4
-    versions: dict[str, str] = {}  # noqa: RUF012 - a fake's constant
-
-    def __init__(self, pixels: np.ndarray) -> None:
-        self.pixels = pixels
-
-    def render(self, requests: Sequence[ImageRequest], step: Step = no_step) -> list[RenderedImage]:
-        good = FakeRenderer().render(requests)
-        return [*good[:-1], RenderedImage(self.pixels)]
-
-    def spent(self) -> Spent:
-        return Spent()
-
-
-@pytest.mark.parametrize(
-    ("pixels", "reason"),
-    [
-        (np.zeros((32, 32, 3), np.uint8), "image 0: the image is black"),
-        (np.full((32, 32, 3), (200, 30, 30), np.uint8), "image 0: the image is flat"),
-        (np.full((32, 32, 3), np.nan, np.float32), "image 0: the renderer gave float32"),
-        (np.zeros((16, 16, 3), np.uint8), "image 0: the renderer gave uint8"),
-    ],
-)
-def test_bad_images_are_unit_faults_with_a_reason(pixels: np.ndarray, reason: str) -> None:
-    bench = Bench(renderer=Spoiled(pixels))
-    with pytest.raises(UnitFault, match=f"{caption_id(JOB, 6)} {reason}"):
-        bench.work()
-    assert bench.keys("shards") == []
-
-
-@pytest.mark.parametrize(("image_format", "reason"), [("jpg", "truncated"), ("webp", "truncated")])
-def test_a_file_that_is_not_whole_is_a_unit_fault(
-    monkeypatch: pytest.MonkeyPatch, image_format: str, reason: str
-) -> None:
-    monkeypatch.setattr(drawing, "encode", lambda *how: encode(*how)[:-2])
-    bench = Bench()
-    render = SPEC.render.model_copy(update={"image_format": image_format})
-    with pytest.raises(UnitFault, match=f"{caption_id(JOB, 4)} image 0: the encoded image is {reason}"):
-        bench.work(spec=SPEC.model_copy(update={"render": render}))
-    assert bench.keys("shards") == []
-
-
-@pytest.mark.parametrize("image_format", ["jpg", "webp"])
-def test_each_file_is_decoded_before_it_is_stored(image_format: Any) -> None:
-    pixels = FakeRenderer(size=64).render([ImageRequest("a dog", 1)])[0].pixels
-    data = encode(pixels, image_format, 95)
-    check_file(data, 64, image_format, "x")
-    with pytest.raises(BadImage, match="x: the encoded image has 64 x 64 px, not 32 x 32"):
-        check_file(data, 32, image_format, "x")
-    hole = data[: len(data) // 2] + b"\xff\xd9" if image_format == "jpg" else data[:20] + bytes(len(data) - 20)
-    with pytest.raises(BadImage, match="cannot be decoded"):
-        check_file(hole, 64, image_format, "x")
-
-
-def test_cancel_is_seen_after_each_step_of_a_batch() -> None:
-    steps: list[int] = []
-    told: list[int] = []
-
-    class Stepping(Spoiled):
-        def render(self, requests: Sequence[ImageRequest], step: Step = no_step) -> list[RenderedImage]:
-            for number in range(50):
-                steps.append(number)
-                step()
-            return FakeRenderer().render(requests)
-
-    class Telling(Lease):
-        def progress(self) -> None:
-            told.append(1)
-            super().progress()
-
-    bench = Bench(renderer=Stepping(np.empty(0)))
-    watch = lambda: Interrupt.CANCELLED if len(steps) == 3 else None  # noqa: E731
-    with pytest.raises(UnitInterrupted, match="cancelled"):
-        bench.work(lease=Telling(str(ULID()).lower(), watch=watch, poll_seconds=0))
-    assert (len(steps), len(told)) == (3, 3)
-
-
 def test_what_a_model_spent_stands_in_the_commit_and_in_the_metrics() -> None:
-    class Modelled(Spoiled):
-        spendings = [Spent(images=99, denoise=99), Spent(9, 0.09, 3.0, 6, 0.9, 2)]  # noqa: RUF012
+    spendings = [Spent(images=99, denoise=99), Spent(9, 0.09, 3.0, 6, 0.9, 2)]
 
-        def render(self, requests: Sequence[ImageRequest], step: Step = no_step) -> list[RenderedImage]:
-            return FakeRenderer().render(requests)
-
+    class Modelled(FakeRenderer):
         def spent(self) -> Spent:
-            return self.spendings.pop(0)
+            return spendings.pop(0)
 
-    bench = Bench(renderer=Modelled(np.empty(0)), batch=5)
+    bench = Bench(renderer=Modelled(), batch=5)
     bench.work()
     wanted = {"batch": 5.0, "denoise_ms_per_step": 500.0, "vae_ms": 100.0, "text_ms": 10.0, "truncated": 2.0}
     assert bench.commit.measures == wanted, "and nothing of a unit that was let go"
@@ -378,47 +290,3 @@ def test_what_a_model_spent_stands_in_the_commit_and_in_the_metrics() -> None:
     plain = Bench()
     plain.work()
     assert plain.commit.measures == {}
-
-
-def test_cancel_is_seen_between_batches() -> None:
-    drawn: list[int] = []
-
-    class Counting(Spoiled):
-        def render(self, requests: Sequence[ImageRequest], step: Step = no_step) -> list[RenderedImage]:
-            drawn.append(len(requests))
-            return FakeRenderer().render(requests)
-
-    bench = Bench(renderer=Counting(np.empty(0)), batch=2)
-    lease = Lease(str(ULID()).lower(), watch=lambda: Interrupt.CANCELLED if drawn else None, poll_seconds=0)
-    with pytest.raises(UnitInterrupted, match="cancelled"):
-        bench.work(lease=lease)
-    assert drawn == [2]
-    assert bench.keys("commits") == []
-
-
-def test_progress_is_told_after_each_batch() -> None:
-    told: list[int] = []
-
-    class Telling(Lease):
-        def progress(self) -> None:
-            told.append(1)
-            super().progress()
-
-    Bench(batch=2).work(lease=Telling(str(ULID()).lower()))
-    assert len(told) >= 5  # 9 images in batches of two, and the upload
-
-
-def test_a_stopping_worker_finishes_what_fits_and_hands_back_what_does_not() -> None:
-    class Slow(Spoiled):
-        def render(self, requests: Sequence[ImageRequest], step: Step = no_step) -> list[RenderedImage]:
-            clock.append(0.05)
-            threading.Event().wait(0.05)
-            return FakeRenderer().render(requests)
-
-    clock: list[float] = []
-    bench = Bench(renderer=Slow(np.empty(0)), batch=1)
-    with pytest.raises(UnitInterrupted, match="draining"):
-        bench.work(lease=Lease(str(ULID()).lower(), remaining=lambda: 0.2))
-    assert len(clock) == 1  # after the first image it knows that nine do not fit
-    bench.work(lease=Lease(str(ULID()).lower(), remaining=lambda: 60.0))
-    assert bench.commit.images == 9
