@@ -21,7 +21,7 @@ from synfarm_trainer.losses.precision import exact_products, precise
 __all__ = ["PatchSide", "logit_pieces", "masked_patch_loss_in_pieces"]
 
 _AT_ONCE = 2**23
-"""Logits in a piece: 32 MiB of float32; products of matrices gain nothing from more."""
+"""Logits in a piece: 32 MiB of float32, 128 tokens of the paper's prototypes."""
 
 
 class PatchSide(NamedTuple):
