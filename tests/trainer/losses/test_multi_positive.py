@@ -136,8 +136,15 @@ def test_no_anchor_at_all_is_no_mistake(form: Callable[..., Tensor]) -> None:
 
 # torch.compile itself looks at the gradient of what comes out of the first part.
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
-def test_tiles_are_opaque_to_a_compiler() -> None:
+def test_a_compiler_does_not_see_into_tiles() -> None:
     anchors, keys, labels = batch(5)
     rest = labels, labels, torch.arange(len(keys)), 0.1
-    compiled = torch.compile(lambda a, k: in_tiles(4, 4)(2 * a, k, *rest) + 1, backend="aot_eager")
+    seen: list[str] = []
+
+    def backend(graph: torch.fx.GraphModule, _: object) -> Callable[..., object]:
+        seen.extend(str(node.target) for node in graph.graph.nodes if node.op.startswith("call"))
+        return graph.forward
+
+    compiled = torch.compile(lambda a, k: in_tiles(4, 4)(2 * a, k, *rest) + 1, backend=backend)
     agree(compiled, lambda a, k: multi_positive_loss(2 * a, k, *rest) + 1, anchors, keys)
+    assert {name.strip("<>").split()[-1] for name in seen} == {"mul", "add"}, "what is around it is compiled, no more"
