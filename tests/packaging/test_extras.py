@@ -22,7 +22,12 @@ PARTS: dict[str, tuple[str | None, tuple[str, ...]]] = {
     "caption-api": ("synfarm_caption_api", ("synfarm.report", "synfarm.housekeeping.verification")),
     "render-worker": (
         "synfarm_render_worker",
-        ("synfarm.web", "synfarm.report", "synfarm_render_worker.diffusers_renderer"),
+        (
+            "synfarm.web",
+            "synfarm.report",
+            "synfarm_render_worker.diffusers_renderer",
+            "synfarm_render_worker.diffusion",
+        ),
     ),
     "render-worker,diffusers": ("synfarm_render_worker", ("synfarm.web", "synfarm.report")),
     "trainer": ("synfarm_trainer", ("synfarm.queue", "synfarm.report")),

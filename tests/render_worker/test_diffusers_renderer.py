@@ -1,141 +1,149 @@
-"""The diffusers renderer on a tiny random pipeline: an image depends on its caption and seed, not on its batch."""
+"""The diffusers renderer on tiny random models: one encoding a caption, memory, NaN, and what it spent."""
 
 from __future__ import annotations
 
-import shutil
-from collections import Counter
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from synfarm.contracts.jobs import RenderSettings
-from synfarm.queue.unit import EnvironmentFault, UnitFault
-from synfarm_render_worker.diffusers_renderer import DiffusersRenderer, load_pipeline
-from synfarm_render_worker.renderer import ImageRequest, RenderedImage
-
-
-def settings(folder: Path, **changes: Any) -> RenderSettings:
-    base = RenderSettings(renderer="diffusers", model="tiny", family="tiny", size=32, steps=3, guidance=2.5)
-    return base.model_copy(update={"model": str(folder), **changes})
-
-
-@pytest.fixture
-def renderer(tiny_pipeline_folder: Path) -> DiffusersRenderer:
-    torch.set_num_threads(1)
-    wanted = settings(tiny_pipeline_folder)
-    return DiffusersRenderer(wanted, load_pipeline(wanted, dtype=torch.float32), batch_hint=7)
-
-
-def floats(renderer: DiffusersRenderer, requests: list[ImageRequest]) -> np.ndarray:
-    """Images before their cast to bytes."""
-    caught: list[np.ndarray] = []
-    stored = renderer._stored
-
-    def catch(array: Any, request: ImageRequest) -> RenderedImage:
-        caught.append(array)
-        return stored(array, request)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(renderer, "_stored", catch)
-        renderer.render(requests)
-    return np.stack(caught)
-
+from synfarm.queue.unit import UnitFault
+from synfarm_render_worker.renderer import ImageRequest
 
 REQUESTS = [ImageRequest(caption, seed) for caption in ("a dog", "two red cars") for seed in (1, 2, 3, 4)][:7]
 
 
-def test_batch_of_seven_draws_what_seven_batches_draw(renderer: DiffusersRenderer) -> None:
-    together = floats(renderer, REQUESTS)
-    alone = np.concatenate([floats(renderer, [request]) for request in REQUESTS])
-    assert np.abs(together - alone).max() < 1e-4
-    reordered = floats(renderer, REQUESTS[::-1])[::-1]
-    assert np.abs(together - reordered).max() < 1e-4
-
-
-def test_seed_and_caption_decide(renderer: DiffusersRenderer) -> None:
+def test_seed_and_caption_decide(renderer: Callable[..., Any], floats: Callable[..., Any]) -> None:
+    drawn = renderer("sd")
     torch.manual_seed(123)
-    first = floats(renderer, [ImageRequest("a dog", 1)] * 2)
+    first = floats(drawn, [ImageRequest("a dog", 1)] * 2)
     torch.manual_seed(321)
-    again = floats(renderer, [ImageRequest("a dog", 1)])
-    assert np.array_equal(first[0], first[1]) or np.abs(first[0] - first[1]).max() < 1e-5
+    again = floats(drawn, [ImageRequest("a dog", 1)])
+    assert np.abs(first[0] - first[1]).max() < 1e-5
     assert np.abs(first[0] - again[0]).max() < 1e-5
-    assert np.abs(first[0] - floats(renderer, [ImageRequest("a dog", 2)])[0]).max() > 0.01
-    assert np.abs(first[0] - floats(renderer, [ImageRequest("a cat", 1)])[0]).max() > 1e-5
+    assert np.abs(first[0] - floats(drawn, [ImageRequest("a dog", 2)])[0]).max() > 0.01
+    assert np.abs(first[0] - floats(drawn, [ImageRequest("a cat", 1)])[0]).max() > 1e-5
 
 
-def test_one_text_encoding_a_caption_and_the_empty_prompt_once(
-    renderer: DiffusersRenderer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls: Counter[str] = Counter()
-    encode = renderer._pipeline.encode_prompt
-
-    def counted(text: str | None, *args: Any, **kwargs: Any) -> Any:
-        if text is not None:  # the pipeline itself calls with None: the embeddings are there already
-            calls[text] += 1
-        return encode(text, *args, **kwargs)
-
-    monkeypatch.setattr(renderer._pipeline, "encode_prompt", counted)
-    renderer.render(REQUESTS)
-    renderer.render(REQUESTS[:2])
-    assert calls == {"": 1, "a dog": 2, "two red cars": 1}
+def test_guidance_matters(renderer: Callable[..., Any], floats: Callable[..., Any]) -> None:
+    low, high = (floats(renderer("sd", guidance=guidance), REQUESTS[:1]) for guidance in (2.5, 7.5))
+    assert np.abs(low - high).max() > 1e-4
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' own, in its solver
-def test_guidance_and_sampler_matter(tiny_pipeline_folder: Path) -> None:
-    def one(**changes: Any) -> np.ndarray:
-        wanted = settings(tiny_pipeline_folder, **changes)
-        return floats(DiffusersRenderer(wanted, load_pipeline(wanted, dtype=torch.float32)), REQUESTS[:1])
+def test_bytes_are_clamped_and_truncated(renderer: Callable[..., Any], floats: Callable[..., Any]) -> None:
+    """Method section 2: clamp to [0, 1], times 255, truncated."""
+    drawn = renderer("sd")
+    with torch.no_grad():
+        drawn._model.adapter.pipeline.vae.decoder.conv_out.weight.mul_(6)
+    images = floats(drawn, REQUESTS)
+    assert images.max() > 1
+    assert images.min() < -1
+    pixels = np.stack([image.pixels for image in drawn.render(REQUESTS)]).transpose(0, 3, 1, 2)
+    assert np.array_equal(pixels, ((images * 0.5 + 0.5).clip(0, 1) * 255).astype(np.uint8))
 
-    base = one()
-    assert np.abs(base - one(guidance=7.5)).max() > 1e-4
-    assert np.abs(base - one(sampler="dpmpp2m")).max() > 1e-4
 
-
-def test_draws_at_the_render_size(tiny_pipeline_folder: Path) -> None:
-    wanted = settings(tiny_pipeline_folder, size=16, render_size=32)
-    image = DiffusersRenderer(wanted, load_pipeline(wanted, dtype=torch.float32)).render(REQUESTS[:1])[0]
-    assert image.pixels.shape == (32, 32, 3)
+def test_draws_at_the_render_size(renderer: Callable[..., Any]) -> None:
+    image = renderer("sd", size=32, render_size=48).render(REQUESTS[:1])[0]
+    assert image.pixels.shape == (48, 48, 3)
     assert image.pixels.dtype == np.uint8
     assert image.scene is None
 
 
-def test_nan_is_a_unit_fault(renderer: DiffusersRenderer) -> None:
-    with torch.no_grad():
-        renderer._pipeline.vae.decoder.conv_out.bias.fill_(float("nan"))
-    with pytest.raises(UnitFault, match="NaN or infinity in the image of seed 1"):
-        renderer.render(REQUESTS[:1])
-
-
-def test_out_of_memory_halves_the_batch_and_ends_at_one(
-    renderer: DiffusersRenderer, monkeypatch: pytest.MonkeyPatch
+def test_the_vae_decodes_in_slices(
+    renderer: Callable[..., Any], floats: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    draw, room = renderer._draw, 2
+    from synfarm_render_worker.diffusion import decoding
 
-    def small(requests: Any, known: Any) -> Any:
-        if len(requests) > room:
-            raise torch.cuda.OutOfMemoryError("no room")
-        return draw(requests, known)
+    drawn, sizes = renderer("sd"), []
+    whole = floats(drawn, REQUESTS)
+    vae = drawn._model.adapter.pipeline.vae
+    decode = vae.decode
 
-    whole = floats(renderer, REQUESTS)
-    monkeypatch.setattr(renderer, "_draw", small)
-    assert np.abs(floats(renderer, REQUESTS) - whole).max() < 1e-4
-    assert renderer.batch_hint <= 2
+    def seen(latents: torch.Tensor, **more: Any) -> Any:
+        sizes.append(len(latents))
+        return decode(latents, **more)
+
+    monkeypatch.setattr(vae, "decode", seen)
+    monkeypatch.setattr(decoding, "_SLICE_PIXELS", 3 * 32 * 32)
+    assert np.abs(floats(drawn, REQUESTS) - whole).max() < 1e-5
+    assert sizes == [3, 3, 1]
+
+
+def test_what_it_spent(renderer: Callable[..., Any]) -> None:
+    drawn = renderer("sd", batch=4, steps=5)
+    assert drawn.spent().images == 0
+    drawn.render(REQUESTS)
+    drawn.render(REQUESTS[:1])
+    spent = drawn.spent()
+    assert (spent.images, spent.steps, spent.truncated) == (8, 15, 0)
+    assert min(spent.text, spent.denoise, spent.decode) > 0
+    assert drawn.spent().denoise == 0
+
+
+def test_nan_names_seed_and_caption(renderer: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    from synfarm_render_worker import diffusers_renderer
+
+    drawn, decode = renderer("sd"), diffusers_renderer.decode
+
+    def broken(*arguments: Any) -> torch.Tensor:
+        images = decode(*arguments)
+        images[5, 1, 2, 3] = float("inf")
+        return images
+
+    monkeypatch.setattr(diffusers_renderer, "decode", broken)
+    with pytest.raises(UnitFault, match="NaN or infinity in the image of seed 2: 'two red cars'"):
+        drawn.render(REQUESTS)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("no room"),
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: 9 bytes"),
+        RuntimeError("CUDA error: out of memory"),
+    ],
+)
+def test_out_of_memory_halves_the_batch_and_ends_at_one(
+    renderer: Callable[..., Any], floats: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    drawn, told, room = renderer("sd", batch=7), [], 2
+    adapter = drawn._model.adapter
+    predict = adapter.predict
+    drawn._shrunk = told.append
+
+    def small(sample: torch.Tensor, *arguments: Any) -> torch.Tensor:
+        if len(sample) > 2 * room:  # both halves
+            raise error
+        return predict(sample, *arguments)
+
+    whole = floats(drawn, REQUESTS)
+    monkeypatch.setattr(adapter, "predict", small)
+    assert np.abs(floats(drawn, REQUESTS) - whole).max() < 1e-4
+    assert (drawn.batch_hint, told) == (1, [3, 1])
     room = 0
-    with pytest.raises(UnitFault, match="out of GPU memory with one image of 32 px"):
-        renderer.render(REQUESTS[:1])
+    with pytest.raises(UnitFault, match=r"out of memory with one image of 32 px.*smaller render_size"):
+        drawn.render(REQUESTS[:1])
 
 
-def test_a_hub_model_must_be_pinned() -> None:
-    with pytest.raises(UnitFault, match=r"render\.revision: pin 'some/model'"):
-        load_pipeline(settings(Path("some/model")), dtype=torch.float32)
+def test_other_errors_do_not_touch_the_batch(renderer: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = renderer("sd", batch=7)
+
+    def wrong(*_: Any) -> torch.Tensor:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(drawn._model.adapter, "predict", wrong)
+    with pytest.raises(RuntimeError, match="mat1"):
+        drawn.render(REQUESTS)
+    assert drawn.batch_hint == 7
 
 
-def test_weights_that_are_not_safetensors_are_refused(tiny_pipeline_folder: Path, tmp_path: Path) -> None:
-    copy = shutil.copytree(tiny_pipeline_folder, tmp_path / "model")
-    weights = copy / "unet" / "diffusion_pytorch_model.safetensors"
-    weights.rename(weights.with_suffix(".bin"))
-    with pytest.raises(EnvironmentFault, match="cannot be loaded"):
-        load_pipeline(settings(copy), dtype=torch.float32)
+@pytest.mark.parametrize(("family", "size", "cure"), [("sd", 33, "multiples of 2 px, not 33; ask for 32"),
+                                                      ("sd3", 66, "multiples of 4 px, not 66; ask for 64"),
+                                                      ("flux", 70, "multiples of 4 px, not 70; ask for 72"),
+                                                      ("sd3", 128, "up to 64 px, not 128")])  # fmt: skip
+def test_sizes_that_the_model_cannot_draw(renderer: Callable[..., Any], family: str, size: int, cure: str) -> None:
+    with pytest.raises(UnitFault, match=rf"render\.render_size: this model draws .*{cure}"):
+        renderer(family, size=32, render_size=size)

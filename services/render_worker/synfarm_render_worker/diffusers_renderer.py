@@ -1,73 +1,62 @@
-"""Any text-to-image pipeline of diffusers behind the Renderer protocol; the only file that loads torch."""
+"""Any text-to-image model behind the Renderer protocol: batches, memory, time, faults; the rest is in `diffusion`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
 
 import diffusers
-import numpy as np
 import torch
 import transformers
-from diffusers import AutoPipelineForText2Image, DDIMScheduler, DPMSolverMultistepScheduler
 
 from synfarm.contracts.jobs import RenderSettings
-from synfarm.queue.unit import EnvironmentFault, UnitFault
+from synfarm.queue.unit import UnitFault
+from synfarm.telemetry import get_logger
+from synfarm_render_worker.diffusion.batching import filled, for_want_of_memory
+from synfarm_render_worker.diffusion.compiling import compile_blocks, failed_to_compile, to_eager
+from synfarm_render_worker.diffusion.decoding import decode, to_bytes
+from synfarm_render_worker.diffusion.denoising import Course, denoise
+from synfarm_render_worker.diffusion.loading import LoadedModel
+from synfarm_render_worker.diffusion.noise import Noise
+from synfarm_render_worker.diffusion.samplers import sampler_of, set_up
+from synfarm_render_worker.diffusion.timing import Stopwatch
 from synfarm_render_worker.renderer import ImageRequest, RenderedImage, Spent, Step, no_step
 
-__all__ = ["DiffusersRenderer", "load_pipeline"]
+__all__ = ["DiffusersRenderer"]
 
-_NOISE_DEVICE = "cpu"
-"""Noise is drawn on the CPU: its numbers are the same for every GPU model."""
-
-
-def load_pipeline(settings: RenderSettings, *, dtype: torch.dtype) -> Any:
-    """The job's pipeline, from the hub by revision or from a local folder, safetensors only.
-
-    Raises:
-        UnitFault: a hub model without a revision.
-        EnvironmentFault: it cannot be loaded here.
-    """
-    assert settings.model is not None, "the contract demands a model of diffusers jobs"
-    local = Path(settings.model).is_dir()
-    if not local and settings.revision is None:
-        raise UnitFault(
-            f"render.revision: pin {settings.model!r} to a commit of its repository, or name a local folder"
-        )
-    try:
-        return AutoPipelineForText2Image.from_pretrained(  # type: ignore[no-untyped-call]
-            settings.model, revision=settings.revision, dtype=dtype, use_safetensors=True
-        )
-    except (OSError, ValueError) as error:
-        raise EnvironmentFault(f"the model {settings.model!r} cannot be loaded: {error}") from error
+_log = get_logger(__name__)
 
 
 class DiffusersRenderer:
-    """Method section 2: DDIM, guidance, empty negative prompt, no safety checker, stored size by resizing.
+    """Method section 2: DDIM, guidance, empty negative prompt, no safety checker; drawn at the render size.
 
-    Each image has noise of its own seed, so that neither batch nor neighbours change it (to float rounding). Each
-    caption is encoded once for its images of a call, the empty prompt once a process.
+    Each image has noise of its own seed, so that neither batch nor neighbours change it (to float rounding). The model
+    may be shared with renderers of other settings, one after the other.
     """
 
     def __init__(
         self,
         settings: RenderSettings,
-        pipeline: Any,
+        model: LoadedModel,
         *,
-        device: Literal["cpu", "cuda"] = "cpu",
-        batch_hint: int | None = None,
+        batch: int,
+        shrunk: Callable[[int], None] = lambda batch: None,
     ) -> None:
-        self._settings, self._device = settings, torch.device(device)
-        scheduler: Any = DDIMScheduler if settings.sampler == "ddim" else DPMSolverMultistepScheduler
-        pipeline.scheduler = scheduler.from_config(pipeline.scheduler.config)
-        if getattr(pipeline, "safety_checker", None) is not None:
-            # It turns frames black, and black frames must not enter the set; scoring is a later stage's work.
-            pipeline.safety_checker = None
-        pipeline.set_progress_bar_config(disable=True)
-        self._pipeline = pipeline.to(self._device)
-        self._batch_hint = batch_hint or (16 if device == "cuda" else 4)
-        self._empty: torch.Tensor | None = None
+        """``shrunk`` is told the batch size after memory did not suffice.
+
+        Raises:
+            UnitFault: the settings do not fit the model.
+        """
+        self._settings, self._model = settings, model
+        self._size = settings.render_size or settings.size
+        self.batch = batch
+        self._shrunk = shrunk
+        self._course = Course(settings.steps, self._size, settings.guidance, settings.guidance_until)
+        _check_size(settings, model)
+        self._scheduler = sampler_of(settings.sampler, model.adapter, model.own_scheduler)
+        set_up(model.adapter, self._scheduler, steps=settings.steps, size=self._size)
+        self._watch = Stopwatch(model.device)
+        self._images = self._steps = 0
+        self._versions = _versions(model, settings)
 
     @property
     def name(self) -> str:
@@ -87,19 +76,11 @@ class DiffusersRenderer:
 
     @property
     def versions(self) -> Mapping[str, str]:
-        known = {
-            "torch": str(torch.__version__),
-            "diffusers": diffusers.__version__,
-            "transformers": transformers.__version__,
-            "dtype": str(self._pipeline.unet.dtype).removeprefix("torch."),
-        }
-        if self._device.type == "cuda":
-            known["gpu"] = torch.cuda.get_device_name(self._device)
-        return known
+        return self._versions
 
     @property
     def batch_hint(self) -> int:
-        return self._batch_hint
+        return self.batch
 
     @torch.inference_mode()
     def render(self, requests: Sequence[ImageRequest], step: Step = no_step) -> list[RenderedImage]:
@@ -107,78 +88,133 @@ class DiffusersRenderer:
         Raises:
             UnitFault: NaN or infinity in an image, or out of memory with a single image.
         """
-        known: dict[str, torch.Tensor] = {}
         images: list[RenderedImage] = []
-        for batch in _slices(requests, self._batch_hint):
-            images += self._batch(batch, known)
+        while len(images) < len(requests):
+            images += self._batch(requests[len(images) :][: self.batch], step)
+        self._images += len(images)
         return images
 
     def spent(self) -> Spent:
-        return Spent()
+        seconds = self._watch.take()
+        spent = Spent(
+            images=self._images,
+            text=seconds.get("text", 0.0),
+            denoise=seconds.get("denoise", 0.0),
+            steps=self._steps,
+            decode=seconds.get("decode", 0.0),
+            truncated=self._model.prompts.take_truncated(),
+        )
+        self._images = self._steps = 0
+        return spent
 
-    def _batch(self, requests: Sequence[ImageRequest], known: dict[str, torch.Tensor]) -> list[RenderedImage]:
+    def seconds_of(self, batch: int, *, steps: int) -> float:
+        """Of one whole batch, reckoned from two calls of few steps; raises what ``render`` would.
+
+        The first call is for whatever is done once: memory that is taken, kernels that are chosen.
+        """
+        few = self._course
+        requests = [ImageRequest(f"warm up {i // 4}", i) for i in range(batch)]
+        self._course = Course(min(steps, few.steps), few.size, few.guidance, few.guidance_until)
         try:
-            return self._draw(requests, known)
-        except torch.cuda.OutOfMemoryError as error:
-            torch.cuda.empty_cache()
-            if len(requests) == 1:
-                raise UnitFault(f"out of GPU memory with one image of {self._render_size} px") from error
-        # Out of memory: half of it, and from now on.
-        self._batch_hint = max(1, len(requests) // 2)
-        return [image for half in _slices(requests, self._batch_hint) for image in self._batch(half, known)]
+            with torch.inference_mode():
+                self._draw(requests, no_step)
+                self.spent()
+                self._draw(requests, no_step)
+            spent = self.spent()
+        finally:
+            self._course = few
+            self.spent()
+        return spent.denoise / max(1, spent.steps) * few.steps + spent.decode + spent.text
 
-    @property
-    def _render_size(self) -> int:
-        return self._settings.render_size or self._settings.size
+    def compile(self) -> None:
+        """Compile the model's blocks at this renderer's shapes; if that fails, log it and go on eager for good."""
+        model = self._model
+        if not model.compiles:
+            return
+        if not model.compiled:
+            compile_blocks(model.adapter)
+            model.compiled = True
+        try:
+            self.seconds_of(self.batch, steps=2)
+        except Exception as error:  # noqa: BLE001 - compilers raise anything, and eager draws as well
+            if for_want_of_memory(error):
+                return  # drawing meets it again, and halves the batch
+            self._give_up_compiling(error)
 
-    def _draw(self, requests: Sequence[ImageRequest], known: dict[str, torch.Tensor]) -> list[RenderedImage]:
-        arrays: Any = self._pipeline(
-            prompt_embeds=torch.cat([self._encoded(request.caption, known) for request in requests]),
-            negative_prompt_embeds=self._empty_prompt().expand(len(requests), -1, -1),
-            latents=self._noise(requests),
-            height=self._render_size,
-            width=self._render_size,
-            num_inference_steps=self._settings.steps,
-            guidance_scale=self._settings.guidance,
-            eta=0.0,
-            output_type="np",
-        ).images
-        return [self._stored(array, request) for array, request in zip(arrays, requests, strict=True)]
+    def _give_up_compiling(self, error: Exception) -> None:
+        _log.warning("compilation_failed", model=self.model, error=f"{type(error).__name__}: {error}"[:2000])
+        to_eager(self._model.adapter)
+        self._model.compiled = self._model.compiles = False
 
-    def _stored(self, array: Any, request: ImageRequest) -> RenderedImage:
-        """Floats in [0, 1] to bytes: clamped and truncated (method section 2)."""
-        if not np.isfinite(array).all():
-            raise UnitFault(f"NaN or infinity in the image of seed {request.seed}: {request.caption[:120]!r}")
-        return RenderedImage((np.clip(array, 0, 1) * 255).astype(np.uint8))
+    def _batch(self, requests: Sequence[ImageRequest], step: Step) -> list[RenderedImage]:
+        """The images of one batch; none if it must be tried again, smaller or eager."""
+        # Under compile every batch has one shape: a graph of its own for a unit's last images would cost a minute.
+        shape = max(len(requests), self.batch) if self._model.compiled else len(requests)
+        try:
+            return self._draw(filled(requests, shape), step)[: len(requests)]
+        except Exception as error:
+            if self._model.compiled and failed_to_compile(error):
+                self._give_up_compiling(error)
+                return []
+            if not for_want_of_memory(error):
+                raise
+            if shape == 1:
+                where = "GPU memory" if self._model.device.type == "cuda" else "memory"
+                raise UnitFault(
+                    f"out of {where} with one image of {self._size} px; submit the job with a smaller render_size"
+                ) from error
+        # Not inside the handler: the error holds the frames, and these the tensors.
+        torch.cuda.empty_cache()
+        self.batch = shape // 2
+        _log.warning("batch_halved", model=self.model, size=self._size, batch=self.batch)
+        self._shrunk(self.batch)
+        return []
 
-    def _noise(self, requests: Sequence[ImageRequest]) -> torch.Tensor:
-        """One row of latents per image: images x channels x height/f x width/f."""
-        side = self._render_size // self._pipeline.vae_scale_factor
-        shape = (1, self._pipeline.unet.config.in_channels, side, side)
-        rows = [
-            torch.randn(shape, generator=torch.Generator(_NOISE_DEVICE).manual_seed(request.seed), dtype=torch.float32)
-            for request in requests
-        ]
-        return torch.cat(rows).to(self._device, self._pipeline.unet.dtype)
+    def _draw(self, requests: Sequence[ImageRequest], step: Step) -> list[RenderedImage]:
+        adapter, course, prompts = self._model.adapter, self._course, self._model.prompts
 
-    def _empty_prompt(self) -> torch.Tensor:
-        if self._empty is None:
-            self._empty = self._encode("")
-        return self._empty
+        def counted() -> None:
+            self._steps += 1
+            step()
 
-    def _encoded(self, caption: str, known: dict[str, torch.Tensor]) -> torch.Tensor:
-        if caption not in known:
-            known[caption] = self._encode(caption)
-        return known[caption]
-
-    def _encode(self, text: str) -> torch.Tensor:
-        """1 x tokens x width."""
-        encoded: torch.Tensor = self._pipeline.encode_prompt(
-            text, self._device, num_images_per_prompt=1, do_classifier_free_guidance=False
-        )[0]
-        return encoded
+        with self._watch.stage("text"):
+            captions = prompts.rows([request.caption for request in requests])
+            empty = prompts.empty() if adapter.halves(course.guidance) else None
+        noise = Noise([request.seed for request in requests])
+        with self._watch.stage("denoise"):
+            latents = denoise(
+                adapter, self._scheduler, course, captions=captions, empty=empty, noise=noise, step=counted
+            )
+        with self._watch.stage("decode"):
+            pixels, finite = to_bytes(decode(adapter, latents, self._size))
+        # The one place where the CPU waits for the GPU.
+        arrays, whole = pixels.cpu().numpy(), finite.tolist()
+        self._watch.settle()
+        for request, is_whole in zip(requests, whole, strict=True):
+            if not is_whole:
+                raise UnitFault(f"NaN or infinity in the image of seed {request.seed}: {request.caption[:120]!r}")
+        return [RenderedImage(array) for array in arrays]
 
 
-def _slices(requests: Sequence[ImageRequest], size: int) -> Iterator[Sequence[ImageRequest]]:
-    for start in range(0, len(requests), size):
-        yield requests[start : start + size]
+def _check_size(settings: RenderSettings, model: LoadedModel) -> None:
+    size, field = (settings.render_size or settings.size), "render.render_size"
+    multiple, limit = model.adapter.side_multiple, model.adapter.side_limit
+    if size % multiple:
+        near = max(multiple, round(size / multiple) * multiple)
+        raise UnitFault(
+            f"{field}: this model draws sides that are multiples of {multiple} px, not {size}; ask for {near}"
+        )
+    if limit is not None and size > limit:
+        raise UnitFault(f"{field}: this model draws up to {limit} px, not {size}; ask for less")
+
+
+def _versions(model: LoadedModel, settings: RenderSettings) -> dict[str, str]:
+    known = {
+        "torch": str(torch.__version__),
+        "diffusers": diffusers.__version__,
+        "transformers": transformers.__version__,
+        "dtype": str(model.dtype).removeprefix("torch."),
+    }
+    if model.device.type == "cuda":
+        known["gpu"] = torch.cuda.get_device_name(model.device)
+    return known

@@ -19,7 +19,7 @@ from synfarm.queue.unit import EnvironmentFault, UnitFault
 from synfarm_render_worker.encoding import encode, resized
 from synfarm_render_worker.renderer import ImageRequest, RendererFactory
 from synfarm_render_worker.settings import RenderWorkerSettings
-from synfarm_render_worker.shelf import make_renderer
+from synfarm_render_worker.shelf import RendererShelf
 
 __all__ = ["BadSample", "Redrawn", "main", "redraw"]
 
@@ -128,7 +128,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         text = sys.stdin.read() if arguments.sample == "-" else Path(arguments.sample).read_text(encoding="utf-8")
-        drawn = redraw(read_sample(text), arguments.image, lambda render: make_renderer(render, RenderWorkerSettings()))
+        # One image is worth neither a tuning nor a compilation.
+        settings = RenderWorkerSettings().model_copy(update={"batch": 1, "compile": "off"})
+        drawn = redraw(read_sample(text), arguments.image, RendererShelf(settings))
     except (OSError, UnicodeDecodeError, BadSample) as error:
         return _fail(2, error)
     except (UnitFault, EnvironmentFault, LookupError) as error:

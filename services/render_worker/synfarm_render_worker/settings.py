@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -20,9 +22,15 @@ class RenderWorkerSettings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """For diffusers; ``auto`` takes the GPU if there is one."""
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
-    """For diffusers; ``auto`` is float16 on a GPU and float32 on a CPU."""
+    """For diffusers; ``auto`` is bfloat16 on a GPU that computes in it, else float16, and float32 on a CPU."""
+    models: Path | None = None
+    """Folder of models: a job's model is a folder below it, if there is one of that name, else a hub id."""
+    cache: Path | None = None
+    """Tuned batch sizes and compiled kernels; by default ``$XDG_CACHE_HOME/synfarm/render``, or below ``~/.cache``."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """torch.compile of a model's repeated blocks; ``auto``: on a GPU."""
     batch: int | None = Field(default=None, ge=1, le=1024)
-    """Images in one batch; by default what the renderer likes."""
+    """Images in one batch; by default what the renderer likes, which diffusers finds out on a GPU."""
     encode_threads: int = Field(default=2, ge=1, le=64)
     finishing: int = Field(default=2, ge=0, le=16)
     """Units that may be packed, uploaded and committed beside the one that is drawn; 0: one after the other."""
@@ -36,3 +44,10 @@ class RenderWorkerSettings(BaseSettings):
     """None: no HTTP; 0: a free port, written to the log."""
     stall_seconds: float = Field(default=300.0, gt=0)
     """``/healthz`` answers 503 when a unit in work has not got on for this long."""
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where what may be lost is kept."""
+        if self.cache is not None:
+            return self.cache
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "synfarm" / "render"

@@ -1,56 +1,106 @@
-"""Keeps the renderer of the last job's settings, because loading a model costs more than many units."""
+"""Keeps the model of the last job, because loading one costs more than many units."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+import importlib
+import sys
+from typing import TYPE_CHECKING
 
 from synfarm.contracts.jobs import RenderSettings
+from synfarm.contracts.render_settings import LoraRef
 from synfarm.queue.unit import EnvironmentFault
+from synfarm.telemetry import get_logger
 from synfarm_render_worker.collage.renderer import CollageRenderer
+from synfarm_render_worker.model_files import ModelFiles
 from synfarm_render_worker.renderer import Renderer
 from synfarm_render_worker.settings import RenderWorkerSettings
 
-__all__ = ["RendererShelf", "make_renderer"]
+if TYPE_CHECKING:  # a collage worker must start in a second, without torch
+    from synfarm_render_worker.diffusion.loading import LoadedModel
+
+__all__ = ["RendererShelf"]
+
+_log = get_logger(__name__)
+
+_Weights = tuple[str | None, str | None, LoraRef | None]
 
 
-def make_renderer(render: RenderSettings, settings: RenderWorkerSettings) -> Renderer:
-    """A fresh renderer. torch is loaded here, and only for jobs that need it.
+class RendererShelf:
+    """A RendererFactory with room for one diffusion model: a second might not fit the GPU beside the first.
 
-    Raises:
-        UnitFault: the settings cannot be rendered by anyone.
-        EnvironmentFault: the model cannot be loaded here and now.
+    Another sampler, number of steps or size makes a new renderer of the same weights.
     """
-    if render.renderer == "collage":
-        return CollageRenderer(render)
-    try:
-        import torch  # a collage worker must start in a second, without torch
 
-        from synfarm_render_worker.diffusers_renderer import DiffusersRenderer, load_pipeline
+    def __init__(self, settings: RenderWorkerSettings) -> None:
+        self._settings = settings
+        self._files = ModelFiles(settings.models)
+        self._collage: tuple[RenderSettings, Renderer] | None = None
+        self._weights: tuple[_Weights, LoadedModel] | None = None
+        self._diffusion: tuple[RenderSettings, Renderer] | None = None
+        self.loads = 0
+        """Models loaded so far."""
+
+    def __call__(self, render: RenderSettings) -> Renderer:
+        """
+        Raises:
+            UnitFault: the settings cannot be rendered by anyone.
+            EnvironmentFault: the model cannot be loaded here and now.
+        """
+        wanted = _drawn(render)
+        if render.renderer == "collage":
+            if self._collage is None or self._collage[0] != wanted:
+                self._collage = (wanted, CollageRenderer(render))
+            return self._collage[1]
+        if self._diffusion is None or self._diffusion[0] != wanted:
+            self._diffusion = None
+            self._diffusion = (wanted, self._diffusers(render))
+        return self._diffusion[1]
+
+    def _diffusers(self, render: RenderSettings) -> Renderer:
+        _need_diffusers()
+        from synfarm_render_worker.diffusion.preparing import prepared
+
+        return prepared(render, self._model(render), self._settings, self._settings.cache_folder)
+
+    def _model(self, render: RenderSettings) -> LoadedModel:
+        from synfarm_render_worker.diffusion.loading import device_of, dtype_of, load_model
+
+        wanted = (render.model, render.revision, render.lora)
+        if self._weights is None or self._weights[0] != wanted:
+            self._free()
+            device = device_of(self._settings.device)
+            model = load_model(render, self._files, device=device, dtype=dtype_of(self._settings.dtype, device))
+            self.loads += 1
+            self._weights = (wanted, model)
+        return self._weights[1]
+
+    def _free(self) -> None:
+        """Before the next model is loaded, also when somebody still holds the last renderer."""
+        if self._weights is None:
+            return
+        (name, _, _), model = self._weights
+        self._weights = None
+        model.release()
+        gc.collect()
+        if model.device.type == "cuda":
+            sys.modules["torch"].cuda.empty_cache()
+        _log.info("model_freed", model=name)
+
+
+def _drawn(render: RenderSettings) -> RenderSettings:
+    """Equal for jobs that draw alike: how images are stored, scored and scaled down does not change a renderer."""
+    side = render.render_size or render.size
+    changes = {"size": side, "render_size": None, "quality": 1, "image_format": "jpg"}
+    return render.model_copy(update={**changes, "preset": None, "clip_score": None, "nsfw_score": None})
+
+
+def _need_diffusers() -> None:
+    try:
+        for name in ("torch", "transformers", "diffusers"):
+            importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise EnvironmentFault(
             f"this worker cannot run diffusion models, {error.name!r} is not installed: install "
             "'synfarm[render-worker,diffusers]', or take the capability out of SYNFARM_RENDER_CAPABILITIES"
         ) from error
-
-    device = settings.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    dtypes = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-    dtype = dtypes.get(settings.dtype, torch.float16 if device == "cuda" else torch.float32)
-    return DiffusersRenderer(render, load_pipeline(render, dtype=dtype), device=device, batch_hint=settings.batch)
-
-
-class RendererShelf:
-    """A RendererFactory with room for one renderer: a second model might not fit the GPU beside the first."""
-
-    def __init__(self, make: Callable[[RenderSettings], Renderer]) -> None:
-        self._make = make
-        self._kept: tuple[RenderSettings, Renderer] | None = None
-
-    def __call__(self, render: RenderSettings) -> Renderer:
-        # How an image is stored does not change how it is drawn.
-        wanted = render.model_copy(update={"quality": 1, "image_format": "jpg"})
-        if self._kept is None or self._kept[0] != wanted:
-            self._kept = None  # freed before the next one is loaded
-            self._kept = (wanted, self._make(render))
-        return self._kept[1]

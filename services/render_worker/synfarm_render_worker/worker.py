@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from functools import partial
-
-from synfarm.contracts.jobs import Lane, RenderSettings
+from synfarm.contracts.jobs import Lane
 from synfarm.contracts.renders import RENDER_TASK, render_queue
 from synfarm.faults import Faults
 from synfarm.queue.finishing import FinishingRoom
@@ -22,9 +18,9 @@ from synfarm_render_worker.prefetch import CaptionPrefetch
 from synfarm_render_worker.renderer import Renderer, RendererFactory
 from synfarm_render_worker.rendering import UnitRenderer
 from synfarm_render_worker.settings import RenderWorkerSettings
-from synfarm_render_worker.shelf import RendererShelf, make_renderer
+from synfarm_render_worker.shelf import RendererShelf
 
-__all__ = ["counted", "main", "run", "worker_queues"]
+__all__ = ["main", "run", "worker_queues"]
 
 
 def worker_queues(capabilities: tuple[str, ...]) -> list[str]:
@@ -35,8 +31,7 @@ def worker_queues(capabilities: tuple[str, ...]) -> list[str]:
 def main() -> int:
     """Run until SIGTERM or until the broker is lost; the exit code tells which (0, or not 0)."""
     settings, metrics = RenderWorkerSettings(), RenderMetrics()
-    make = counted(partial(make_renderer, settings=settings), metrics)
-    return run(RendererShelf(make), settings, metrics)
+    return run(RendererShelf(settings, told=metrics.count_load), settings, metrics)
 
 
 def run(renderers: RendererFactory, settings: RenderWorkerSettings, metrics: RenderMetrics) -> int:
@@ -96,16 +91,3 @@ def run(renderers: RendererFactory, settings: RenderWorkerSettings, metrics: Ren
     finally:
         prefetch.stop()
         drawer.close()
-
-
-def counted(make: Callable[[RenderSettings], Renderer], metrics: RenderMetrics) -> RendererFactory:
-    """``make``, with its calls and their time in the metrics."""
-
-    def counted(render: RenderSettings) -> Renderer:
-        began = time.monotonic()
-        renderer = make(render)
-        metrics.loads.inc()
-        metrics.load_seconds.inc(time.monotonic() - began)
-        return renderer
-
-    return counted

@@ -225,11 +225,11 @@ import hashlib, random, sys
 import numpy as np
 random.seed(99); np.random.seed(99)
 from synfarm.contracts.jobs import RenderSettings
-from synfarm_render_worker.shelf import make_renderer
+from synfarm_render_worker.shelf import RendererShelf
 from synfarm_render_worker.settings import RenderWorkerSettings
 from synfarm_render_worker.renderer import ImageRequest
 import synfarm_render_worker.rendering
-collage = make_renderer(RenderSettings(size={SIZE}), RenderWorkerSettings())
+collage = RendererShelf(RenderWorkerSettings())(RenderSettings(size={SIZE}))
 images = collage.render([ImageRequest(c, s) for c in {_CAPTIONS!r} for s in (5, 2**62)])
 print(hashlib.sha256(b"".join(i.pixels.tobytes() + repr(i.scene).encode() for i in images)).hexdigest())
 assert not {{"torch", "diffusers", "transformers"}} & set(sys.modules), "a collage worker loaded torch"

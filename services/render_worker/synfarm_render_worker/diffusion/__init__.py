@@ -1,0 +1,1 @@
+"""Diffusion models: everything below this folder may load torch and diffusers."""

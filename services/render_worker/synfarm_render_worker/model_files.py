@@ -1,0 +1,98 @@
+"""From a job's name of a model to a folder on this machine: below the models' folder, else from the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from synfarm.queue.unit import EnvironmentFault, UnitFault
+
+__all__ = ["PIPELINE_FILES", "ModelFiles"]
+
+PIPELINE_FILES = (
+    "model_index.json",
+    "*/*.json",
+    "*/*.txt",
+    "*/*.model",
+    "*/*model.safetensors",
+    "*/*model-?????-of-?????.safetensors",
+)
+"""What a pipeline of diffusers is loaded from: no second variant of the weights, nothing but safetensors."""
+_NEVER = ("safety_checker/*",)
+
+
+class ModelFiles:
+    """``root`` is the worker's ``SYNFARM_RENDER_MODELS``: None for hub ids only."""
+
+    def __init__(self, root: Path | None) -> None:
+        self._root = root
+
+    def find(self, field: str, model: str, revision: str | None, *, files: Sequence[str] = PIPELINE_FILES) -> Path:
+        """The model's folder; from the hub only ``files`` of it, kept in the hub's own cache.
+
+        ``field`` is where the job names it: ``render``, ``render.lora``.
+
+        Raises:
+            UnitFault: a hub id without a revision.
+            EnvironmentFault: it cannot be had here and now.
+        """
+        local = self._local(field, model)
+        if local is not None:
+            return local
+        if revision is None:
+            cure = f"{field}.revision: pin {model!r} to a commit of its repository"
+            if self._root is None:
+                raise UnitFault(f"{cure}, or name a folder below the workers' SYNFARM_RENDER_MODELS (not set here)")
+            raise EnvironmentFault(f"{cure}, or put a folder of that name below SYNFARM_RENDER_MODELS ({self._root})")
+        return _from_hub(field, model, revision, files)
+
+    def _local(self, field: str, model: str) -> Path | None:
+        if self._root is None:
+            return None
+        if not self._root.is_dir():
+            raise EnvironmentFault(f"SYNFARM_RENDER_MODELS: there is no folder {self._root}; mount it, or correct it")
+        root, found = self._root.resolve(), self._root / model
+        if not found.exists():
+            return None
+        folder = found.resolve()
+        for path in (folder, *folder.rglob("*")):
+            if not path.resolve().is_relative_to(root):
+                raise EnvironmentFault(
+                    f"{field}.model: {model!r} has a link that leads out of SYNFARM_RENDER_MODELS "
+                    f"({path.relative_to(root) if path.is_relative_to(root) else path.name}); copy the files into it"
+                )
+        if not folder.is_dir():
+            raise EnvironmentFault(f"{field}.model: {model!r} is a file; name the folder that it lies in")
+        return folder
+
+
+def _from_hub(field: str, model: str, revision: str, files: Sequence[str]) -> Path:
+    # Loads slowly, and a worker of collages does not have it.
+    from huggingface_hub import errors, snapshot_download
+
+    named = f"{field}.model: {model!r} of revision {revision!r}"
+    try:
+        return Path(snapshot_download(model, revision=revision, allow_patterns=[*files], ignore_patterns=[*_NEVER]))
+    except errors.GatedRepoError as error:
+        raise EnvironmentFault(
+            f"{named} is gated: accept its terms on its page, and give this worker a token that may read it (HF_TOKEN)"
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise EnvironmentFault(
+            f"{field}.revision: {model!r} has no {revision!r}; submit the job with a commit of its repository"
+        ) from error
+    except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
+        raise EnvironmentFault(
+            f"{named}: the hub knows no such model, and there is no such folder below SYNFARM_RENDER_MODELS; correct "
+            "the name, or, if it is private, give this worker a token that may read it (HF_TOKEN)"
+        ) from error
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, errors.HfHubHTTPError, OSError) as error:
+        raise EnvironmentFault(
+            f"{named} is not on this machine, and the hub cannot be reached ({_short(error)}); give this worker a way "
+            "to it, or put the model's folder below SYNFARM_RENDER_MODELS"
+        ) from error
+
+
+def _short(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
