@@ -107,7 +107,7 @@ class DiffusersRenderer:
         self._images = self._steps = 0
         return spent
 
-    def seconds_of(self, batch: int, *, steps: int) -> float:
+    def seconds_of(self, batch: int, *, steps: int, step: Step = no_step) -> float:
         """Of one whole batch, reckoned from two calls of few steps; raises what ``render`` would.
 
         The first call is for whatever is done once: memory that is taken, kernels that are chosen.
@@ -117,17 +117,26 @@ class DiffusersRenderer:
         self._course = Course(min(steps, few.steps), few.size, few.guidance, few.guidance_until)
         try:
             with torch.inference_mode():
-                self._draw(requests, no_step)
+                self._draw(requests, step)
                 self.spent()
-                self._draw(requests, no_step)
+                self._draw(requests, step)
             spent = self.spent()
         finally:
             self._course = few
             self.spent()
         return spent.denoise / max(1, spent.steps) * few.steps + spent.decode + spent.text
 
-    def compile(self) -> None:
+    def compile(self, step: Step = no_step) -> None:
         """Compile the model's blocks at this renderer's shapes; if that fails, log it and go on eager for good."""
+        interrupted: list[BaseException] = []
+
+        def told() -> None:
+            try:
+                step()
+            except BaseException as error:
+                interrupted.append(error)
+                raise
+
         model = self._model
         if not model.compiles:
             return
@@ -135,10 +144,13 @@ class DiffusersRenderer:
             compile_blocks(model.adapter)
             model.compiled = True
         try:
-            self.seconds_of(self.batch, steps=2)
-        except Exception as error:  # noqa: BLE001 - compilers raise anything, and eager draws as well
+            self.seconds_of(self.batch, steps=2, step=told)
+        except Exception as error:
+            if interrupted:
+                raise
             if for_want_of_memory(error):
                 return  # drawing meets it again, and halves the batch
+            # Compilers raise anything, and eager draws as well.
             self._give_up_compiling(error)
 
     def _give_up_compiling(self, error: Exception) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from synfarm.queue.unit import EnvironmentFault, UnitFault
+from synfarm_render_worker.renderer import Step, no_step
 
 __all__ = ["PIPELINE_FILES", "ModelFiles"]
 
@@ -27,10 +29,18 @@ class ModelFiles:
     def __init__(self, root: Path | None) -> None:
         self._root = root
 
-    def find(self, field: str, model: str, revision: str | None, *, files: Sequence[str] = PIPELINE_FILES) -> Path:
+    def find(
+        self,
+        field: str,
+        model: str,
+        revision: str | None,
+        *,
+        files: Sequence[str] = PIPELINE_FILES,
+        step: Step = no_step,
+    ) -> Path:
         """The model's folder; from the hub only ``files`` of it, kept in the hub's own cache.
 
-        ``field`` is where the job names it: ``render``, ``render.lora``.
+        ``field`` is where the job names it: ``render``, ``render.lora``; ``step`` is called as bytes arrive.
 
         Raises:
             UnitFault: a hub id without a revision.
@@ -44,7 +54,7 @@ class ModelFiles:
             if self._root is None:
                 raise UnitFault(f"{cure}, or name a folder below the workers' SYNFARM_RENDER_MODELS (not set here)")
             raise EnvironmentFault(f"{cure}, or put a folder of that name below SYNFARM_RENDER_MODELS ({self._root})")
-        return _from_hub(field, model, revision, files)
+        return _from_hub(field, model, revision, files, step)
 
     def _local(self, field: str, model: str) -> Path | None:
         if self._root is None:
@@ -66,13 +76,21 @@ class ModelFiles:
         return folder
 
 
-def _from_hub(field: str, model: str, revision: str, files: Sequence[str]) -> Path:
+def _from_hub(field: str, model: str, revision: str, files: Sequence[str], step: Step) -> Path:
     # Loads slowly, and a worker of collages does not have it.
     from huggingface_hub import errors, snapshot_download
 
     named = f"{field}.model: {model!r} of revision {revision!r}"
     try:
-        return Path(snapshot_download(model, revision=revision, allow_patterns=[*files], ignore_patterns=[*_NEVER]))
+        return Path(
+            snapshot_download(
+                model,
+                revision=revision,
+                allow_patterns=[*files],
+                ignore_patterns=[*_NEVER],
+                tqdm_class=_bar(step),
+            )
+        )
     except errors.GatedRepoError as error:
         raise EnvironmentFault(
             f"{named} is gated: accept its terms on its page, and give this worker a token that may read it (HF_TOKEN)"
@@ -91,6 +109,21 @@ def _from_hub(field: str, model: str, revision: str, files: Sequence[str]) -> Pa
             f"{named} is not on this machine, and the hub cannot be reached ({_short(error)}); give this worker a way "
             "to it, or put the model's folder below SYNFARM_RENDER_MODELS"
         ) from error
+
+
+def _bar(step: Step) -> Any:
+    """A progress bar that nobody sees: a download of many gigabytes gets on, and may be told to end."""
+    from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
+
+    class Told(tqdm):
+        def __init__(self, *arguments: Any, **more: Any) -> None:
+            super().__init__(*arguments, **{**more, "disable": True})  # type: ignore[no-untyped-call]
+
+        def update(self, n: float | None = 1) -> Any:
+            step()
+            return super().update(n)
+
+    return Told
 
 
 def _short(error: BaseException) -> str:

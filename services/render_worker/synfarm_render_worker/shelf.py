@@ -13,7 +13,7 @@ from synfarm.queue.unit import EnvironmentFault
 from synfarm.telemetry import get_logger
 from synfarm_render_worker.collage.renderer import CollageRenderer
 from synfarm_render_worker.model_files import ModelFiles
-from synfarm_render_worker.renderer import Renderer
+from synfarm_render_worker.renderer import Renderer, Step, no_step
 from synfarm_render_worker.settings import RenderWorkerSettings
 
 if TYPE_CHECKING:  # a collage worker must start in a second, without torch
@@ -41,8 +41,9 @@ class RendererShelf:
         self.loads = 0
         """Models loaded so far."""
 
-    def __call__(self, render: RenderSettings) -> Renderer:
-        """
+    def __call__(self, render: RenderSettings, step: Step = no_step) -> Renderer:
+        """``step`` is called while a model is fetched, loaded and made ready; what it raises passes through.
+
         Raises:
             UnitFault: the settings cannot be rendered by anyone.
             EnvironmentFault: the model cannot be loaded here and now.
@@ -54,23 +55,24 @@ class RendererShelf:
             return self._collage[1]
         if self._diffusion is None or self._diffusion[0] != wanted:
             self._diffusion = None
-            self._diffusion = (wanted, self._diffusers(render))
+            self._diffusion = (wanted, self._diffusers(render, step))
         return self._diffusion[1]
 
-    def _diffusers(self, render: RenderSettings) -> Renderer:
+    def _diffusers(self, render: RenderSettings, step: Step) -> Renderer:
         _need_diffusers()
         from synfarm_render_worker.diffusion.preparing import prepared
 
-        return prepared(render, self._model(render), self._settings, self._settings.cache_folder)
+        return prepared(render, self._model(render, step), self._settings, self._settings.cache_folder, step)
 
-    def _model(self, render: RenderSettings) -> LoadedModel:
+    def _model(self, render: RenderSettings, step: Step) -> LoadedModel:
         from synfarm_render_worker.diffusion.loading import device_of, dtype_of, load_model
 
         wanted = (render.model, render.revision, render.lora)
         if self._weights is None or self._weights[0] != wanted:
             self._free()
             device = device_of(self._settings.device)
-            model = load_model(render, self._files, device=device, dtype=dtype_of(self._settings.dtype, device))
+            dtype = dtype_of(self._settings.dtype, device)
+            model = load_model(render, self._files, device=device, dtype=dtype, step=step)
             self.loads += 1
             self._weights = (wanted, model)
         return self._weights[1]

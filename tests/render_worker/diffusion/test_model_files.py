@@ -6,9 +6,11 @@ import hashlib
 import json
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -120,6 +122,20 @@ def test_a_model_of_the_hub_is_fetched_without_pickles_variants_or_checker_and_d
     assert find().name == COMMIT, "what was fetched needs no hub"
 
 
+def test_a_download_tells_that_it_gets_on_and_may_be_ended(hub: FakeHub) -> None:
+    class Enough(Exception):
+        pass
+
+    def stop() -> None:
+        raise Enough
+
+    with pytest.raises(Enough):
+        ModelFiles(None).find("render", "hub/model", COMMIT, step=stop)
+    told: list[int] = []
+    ModelFiles(None).find("render", "hub/model", COMMIT, step=lambda: told.append(1))
+    assert told
+
+
 def test_unknown_models_and_revisions_are_told_apart(hub: FakeHub) -> None:
     with pytest.raises(EnvironmentFault, match=r"render\.model: 'hub/none'.*knows no such model.*correct the name"):
         find("hub/none")
@@ -136,7 +152,11 @@ def test_a_gated_model_asks_for_a_token(hub: FakeHub) -> None:
 
 
 @pytest.mark.parametrize("gone", [True, False])
-def test_a_hub_that_cannot_be_reached(hub: FakeHub, gone: bool) -> None:
+def test_a_hub_that_cannot_be_reached(hub: FakeHub, gone: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub.utils import _http
+
+    # It tries for twenty seconds; here it need not wait between.
+    monkeypatch.setattr(_http, "time", SimpleNamespace(sleep=lambda _: None, time=time.time))
     if gone:
         hub.shutdown()
         hub.server_close()

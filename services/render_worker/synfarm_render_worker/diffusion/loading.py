@@ -20,6 +20,7 @@ from synfarm_render_worker.diffusion.batching import for_want_of_memory
 from synfarm_render_worker.diffusion.prompts import Prompts
 from synfarm_render_worker.diffusion.weights import check_room, checked_index, weight_bytes
 from synfarm_render_worker.model_files import ModelFiles
+from synfarm_render_worker.renderer import Step, no_step
 
 __all__ = ["LoadedModel", "device_of", "dtype_of", "load_model"]
 
@@ -67,8 +68,17 @@ def dtype_of(wanted: Literal["auto", "float32", "float16", "bfloat16"], device: 
     return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
-def load_model(render: RenderSettings, files: ModelFiles, *, device: torch.device, dtype: torch.dtype) -> LoadedModel:
+def load_model(
+    render: RenderSettings,
+    files: ModelFiles,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    step: Step = no_step,
+) -> LoadedModel:
     """From a local folder or the hub, safetensors only, without safety checker or watermark.
+
+    ``step`` is told that it gets on; what it raises passes through.
 
     Raises:
         UnitFault: nobody can draw it: no pin, no family of this version, a LoRA that does not fit.
@@ -77,7 +87,7 @@ def load_model(render: RenderSettings, files: ModelFiles, *, device: torch.devic
     assert render.model is not None, "the contract demands a model of diffusers jobs"
     _quiet()
     began = time.monotonic()
-    folder = files.find("render", render.model, render.revision)
+    folder = files.find("render", render.model, render.revision, step=step)
     index = checked_index(folder, render.model)
     needed = weight_bytes(folder, index, dtype)
     check_room(needed, device, render.model)
@@ -97,12 +107,13 @@ def load_model(render: RenderSettings, files: ModelFiles, *, device: torch.devic
         raise _not_loaded(render.model, error) from error
     except (OSError, RuntimeError, KeyError, ImportError) as error:
         raise _not_loaded(render.model, error) from error
+    step()
     adapter = adapter_of(pipeline)
     if render.lora is not None:
         lora.fuse(
             pipeline,
             render.lora,
-            files.find("render.lora", render.lora.model, render.lora.revision, files=_LORA_FILES),
+            files.find("render.lora", render.lora.model, render.lora.revision, files=_LORA_FILES, step=step),
         )
     try:
         _place(adapter, device, dtype)

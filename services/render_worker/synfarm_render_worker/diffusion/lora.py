@@ -6,6 +6,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from synfarm.contracts.render_settings import LoraRef
 from synfarm.queue.unit import EnvironmentFault, UnitFault
 
@@ -26,7 +28,7 @@ def fuse(pipeline: Any, lora: LoraRef, folder: Path) -> None:
     weights = _file(lora, folder)
     try:
         pipeline.load_lora_weights(folder, weight_name=weights, use_safetensors=True)
-    except (OSError, ImportError) as error:
+    except (OSError, ImportError, SafetensorError) as error:
         raise EnvironmentFault(
             f"render.lora: {lora.model}/{weights} cannot be read ({error}); fetch it again"
         ) from error

@@ -13,6 +13,7 @@ from synfarm_render_worker.diffusion.batching import for_want_of_memory
 from synfarm_render_worker.diffusion.compiling import keep_below, to_eager
 from synfarm_render_worker.diffusion.loading import LoadedModel
 from synfarm_render_worker.diffusion.tuning import BatchBook, BatchKey, DoesNotFit, tuned
+from synfarm_render_worker.renderer import Step, no_step
 from synfarm_render_worker.settings import RenderWorkerSettings
 
 __all__ = ["key_of", "prepared"]
@@ -27,9 +28,9 @@ _STEPS = 3
 
 
 def prepared(
-    render: RenderSettings, model: LoadedModel, settings: RenderWorkerSettings, cache: Path
+    render: RenderSettings, model: LoadedModel, settings: RenderWorkerSettings, cache: Path, step: Step = no_step
 ) -> DiffusersRenderer:
-    """A renderer whose first batch is as fast as its later ones.
+    """A renderer whose first batch is as fast as its later ones. What ``step`` raises passes through.
 
     Raises:
         UnitFault: the settings do not fit the model.
@@ -45,13 +46,13 @@ def prepared(
         if model.compiled:
             to_eager(model.adapter)  # else each batch size that is tried would be compiled
             model.compiled = False
-        known = _tune(renderer, model.device)
+        known = _tune(renderer, model.device, step)
         book.put(key, known)
         _log.info("batch_tuned", model=render.model, size=key.size, passes=key.passes, batch=known)
     renderer.batch = known
     if compiled:
         keep_below(cache)
-        renderer.compile()
+        renderer.compile(step)
     return renderer
 
 
@@ -67,10 +68,10 @@ def key_of(render: RenderSettings, model: LoadedModel) -> BatchKey:
     )
 
 
-def _tune(renderer: DiffusersRenderer, device: torch.device) -> int:
+def _tune(renderer: DiffusersRenderer, device: torch.device, step: Step) -> int:
     def seconds_of(batch: int) -> float:
         try:
-            return renderer.seconds_of(batch, steps=_STEPS)
+            return renderer.seconds_of(batch, steps=_STEPS, step=step)
         except (RuntimeError, MemoryError) as error:
             if not for_want_of_memory(error):
                 raise
