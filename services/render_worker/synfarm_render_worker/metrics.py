@@ -40,8 +40,8 @@ class RenderMetrics:
         )
         self.upload_seconds = Histogram(f"{_PREFIX}upload_seconds", "Time to upload one shard.", registry=self.registry)
         self.batch = Gauge(f"{_PREFIX}batch_images", "Images in the last batch.", registry=self.registry)
-        self.loads = self._counter("model_loads", "Renderers made: each loads its model.")
-        self.load_seconds = self._counter("model_load_seconds", "Time to make them.")
+        self.loads = self._counter("model_loads", "Models loaded.")
+        self.load_seconds = self._counter("model_load_seconds", "Time to load them.")
         self.truncated = self._counter("truncated_captions", "Captions longer than what the text encoder reads.")
         self._model_images = self._counter("model_images", "Images that a model drew.")
         self._steps = self._counter("denoise_steps", "Denoising steps, each of a whole batch.")
@@ -64,6 +64,11 @@ class RenderMetrics:
         self._decode.inc(spent.decode)
         self._text.inc(spent.text)
         self.truncated.inc(spent.truncated)
+
+    def count_load(self, seconds: float) -> None:
+        """A model was loaded in so much time."""
+        self.loads.inc()
+        self.load_seconds.inc(seconds)
 
     def count_captions(self, *, prefetched: bool) -> None:
         """A unit's captions were read: from the cache, or from the store while the device waited."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import importlib
 import sys
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from synfarm.contracts.jobs import RenderSettings
@@ -32,8 +34,9 @@ class RendererShelf:
     Another sampler, number of steps or size makes a new renderer of the same weights.
     """
 
-    def __init__(self, settings: RenderWorkerSettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: RenderWorkerSettings, *, told: Callable[[float], None] = lambda seconds: None) -> None:
+        """``told`` hears how long each load of a model took."""
+        self._settings, self._told = settings, told
         self._files = ModelFiles(settings.models)
         self._collage: tuple[RenderSettings, Renderer] | None = None
         self._weights: tuple[_Weights, LoadedModel] | None = None
@@ -72,8 +75,10 @@ class RendererShelf:
             self._free()
             device = device_of(self._settings.device)
             dtype = dtype_of(self._settings.dtype, device)
+            began = time.monotonic()
             model = load_model(render, self._files, device=device, dtype=dtype, step=step)
             self.loads += 1
+            self._told(time.monotonic() - began)
             self._weights = (wanted, model)
         return self._weights[1]
 
