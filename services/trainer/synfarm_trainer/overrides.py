@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from synfarm_trainer.config import OBJECTIVES, SIZES, TrainConfig, from_dict, to_dict
+from synfarm_trainer.config import OBJECTIVES, SIZES, TrainConfig, family_fields, from_dict, to_dict
 
 __all__ = ["apply_overrides", "field_names"]
 
@@ -25,6 +25,8 @@ def _other_objective(section: Mapping[str, Any], name: str) -> dict[str, Any]:
 def apply_overrides(config: TrainConfig, overrides: Mapping[str, object]) -> TrainConfig:
     """A new configuration; the rules between fields are checked again on the whole.
 
+    ``augment.name`` sets all fields of its family; those that are named beside it win, in whatever order.
+
     Raises:
         ValueError: the message begins with the dotted name and, for an unknown one, ends with near names.
     """
@@ -33,7 +35,8 @@ def apply_overrides(config: TrainConfig, overrides: Mapping[str, object]) -> Tra
     if chosen != config.objective.name and chosen in OBJECTIVES:
         tree["objective"] = _other_objective(tree["objective"], str(chosen))
     known = [f"{section}.{name}" for section, values in tree.items() for name in values]
-    for name, value in overrides.items():
+    family = family_fields(overrides["augment.name"]) if "augment.name" in overrides else {}
+    for name, value in {**family, **overrides}.items():
         if name not in known:
             near = get_close_matches(name, known, n=3, cutoff=0.5)
             near = near or [full for full in known if full.split(".")[-1] == name.split(".")[-1]]

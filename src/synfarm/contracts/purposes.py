@@ -24,6 +24,7 @@ class Purpose(StrEnum):
     BLOCK_ORDER = "train.block-order"
     VIEWS = "train.views"
     CROP = "train.crop"
+    DOWNSAMPLE = "train.downsample"
     FLIP = "train.flip"
     JITTER = "train.jitter"
     GRAY = "train.gray"

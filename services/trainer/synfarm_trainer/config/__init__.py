@@ -2,6 +2,7 @@
 
 from synfarm_trainer.config.codec import coerce, from_dict, to_dict
 from synfarm_trainer.config.data import AugmentConfig, DataConfig, LocalCropsConfig, MaskConfig
+from synfarm_trainer.config.families import family_fields
 from synfarm_trainer.config.model import ModelConfig
 from synfarm_trainer.config.objectives import (
     OBJECTIVES,
@@ -39,6 +40,7 @@ __all__ = [
     "SynclrConfig",
     "TrainConfig",
     "coerce",
+    "family_fields",
     "from_dict",
     "to_dict",
 ]

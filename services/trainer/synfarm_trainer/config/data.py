@@ -59,12 +59,22 @@ class DataConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AugmentConfig:
-    """The global crop (method section 3.2): resized crop, flip, jitter, gray, blur, solarize."""
+    """The global crop (method section 3.2): downsample, resized crop, flip, jitter, gray, blur, solarize."""
 
+    name: Literal["synclr-release", "paper", "stablerep", "stablerep-weak", "dinov2"] = later("synclr-release")
+    """The family that the other fields began from. A request that names it sets them all (:mod:`.families`), but for
+    those that it names too and for ``size``."""
     size: int = 224
     scale: tuple[float, float] = (0.32, 1.0)
     """Area of the crop as a share of the image; (0.14, 1.0) where there are no local crops."""
     ratio: tuple[float, float] = (0.75, 4 / 3)
+    interpolation: Literal["bicubic", "bilinear"] = later("bicubic")
+    """Of the resized crop, antialiased."""
+    downsample: float = later(0.0)
+    """Probability that a crop is cut from the image made small and brought back to its size (bilinear, antialiased)."""
+    downsample_sides: tuple[int, int] = later((64, 128))
+    """Short sides in pixels that it is made small to, equally often; one that the image does not exceed changes
+    nothing."""
     flip: float = 0.5
     jitter: float = 0.8
     """Probability of colour jitter; the next four are its strengths."""
@@ -73,8 +83,13 @@ class AugmentConfig:
     saturation: float = 0.2
     hue: float = 0.1
     gray: float = 0.2
+    variants: Literal["coin", "alternate"] = later("coin")
+    """How a global crop comes to be of variant A or B: by a fair coin, or in turn over the images of a caption, from a
+    drawn start."""
+    blur_form: Literal["kernel9", "pillow"] = later("kernel9")
+    """A true Gaussian cut off at 9 taps, or Pillow's three box blurs; sigma is uniform in 0.1 to 2 in both."""
     blur_a: float = 1.0
-    """Probability of blur in variant A; each crop takes variant A or B by a fair coin."""
+    """Probability of blur in variant A."""
     blur_b: float = 0.1
     solarize_b: float = 0.2
     """Probability of solarize in variant B; variant A has none."""
@@ -83,7 +98,8 @@ class AugmentConfig:
         need(self.size >= 8, "augment.size", "must be at least 8 pixels")
         need(0 < self.scale[0] <= self.scale[1] <= 1, "augment.scale", "must rise within 0 to 1")
         need(0 < self.ratio[0] <= self.ratio[1], "augment.ratio", "must rise and be positive")
-        for name in ("flip", "jitter", "gray", "blur_a", "blur_b", "solarize_b"):
+        need(min(self.downsample_sides) >= 8, "augment.downsample_sides", "must be at least 8 pixels each")
+        for name in ("downsample", "flip", "jitter", "gray", "blur_a", "blur_b", "solarize_b"):
             need(0 <= getattr(self, name) <= 1, f"augment.{name}", "is a probability, in 0 to 1")
         for name in ("brightness", "contrast", "saturation"):
             need(0 <= getattr(self, name) <= 1, f"augment.{name}", "must be in 0 to 1")

@@ -14,6 +14,13 @@ from synfarm_trainer.config.running import CheckpointConfig, EvalConfig, Executi
 __all__ = ["TrainConfig"]
 
 
+def _no_multiple(size: int, patch: int) -> str:
+    """What is wrong with a crop of ``size`` pixels, with the multiples around it as the cure, the nearer one first."""
+    below = size // patch * patch
+    near = sorted((side for side in (below, below + patch) if side), key=lambda side: abs(side - size))
+    return f"{size} is no multiple of model.patch ({patch}); use {' or '.join(map(str, near))}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
     """A run's configuration; defaults are the paper's for ViT-B/16 where it states them."""
@@ -35,7 +42,7 @@ class TrainConfig:
         patch, cell = self.model.patch, self.data.cell_captions
         for name, size in (("augment.size", self.augment.size), ("local_crops.size", self.local_crops.size)):
             used = name == "augment.size" or self.uses_local_crops
-            need(not used or size % patch == 0, name, f"{size} is no multiple of model.patch ({patch})")
+            need(not used or size % patch == 0, name, _no_multiple(size, patch))
         self._check_positives()
         batch, micro = self.data.captions_per_batch, self.execution.micro_captions
         need(batch % cell == 0, "data.captions_per_batch", f"must be a multiple of data.cell_captions ({cell})")
