@@ -14,6 +14,7 @@ from synfarm_render_worker.collage.renderer import CollageRenderer
 from synfarm_render_worker.renderer import ImageRequest
 from synfarm_trainer.config import AugmentConfig
 from synfarm_trainer.data.augment import CropParams, apply_crop, draw_params, local_augment
+from synfarm_trainer.data.augment.colours import shift_hue
 from synfarm_trainer.data.augment.device import apply_crops, cut, tabulate
 from synfarm_trainer.data.cropids import CropIds
 from synfarm_trainer.presets import resolve
@@ -98,6 +99,25 @@ def test_each_operation_is_where_the_reference_is(pictures: np.ndarray, name: st
     resized, exact = name in ("bicubic", "bilinear", "flip"), name in ("nothing", "hue", "gray", "solarize")
     assert found.max() <= (0 if exact else 2 if resized else 1)
     assert (found > 0).mean() < 0.001
+
+
+def test_halves_are_rounded_as_pillow_rounds_them(pictures: np.ndarray) -> None:
+    """Resized to a half, bytes meet weights of eighths: one value in many is a half."""
+    config = AugmentConfig(**{**PLAIN, "size": SIDE // 2, "interpolation": "bilinear"})
+    assert not differences(pictures, SIDE // 2, draw(config, len(pictures), 1)).any()
+
+
+def test_hue_is_pillows_for_colours_throughout_the_cube() -> None:
+    """On the edges of its steps a wrong rounding turns a whole flat by 6 levels."""
+    levels = np.arange(0, 256, 5)
+    cube = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(1, 52, -1, 3)
+    for turn in (0, 20, -77):
+        hsv = np.array(Image.fromarray(cube[0].astype(np.uint8)).convert("HSV"))
+        hsv[..., 0] = (hsv[..., 0].astype(np.int16) + turn) % 256
+        wanted = np.asarray(Image.fromarray(hsv, "HSV").convert("RGB"))
+        planes = torch.from_numpy(cube).permute(0, 3, 1, 2).float()
+        found = shift_hue(planes, torch.tensor([float(turn)])).permute(0, 2, 3, 1)
+        assert np.array_equal(found[0].numpy(), wanted)
 
 
 def test_downsample_rounds_less_often_than_the_reference(pictures: np.ndarray) -> None:

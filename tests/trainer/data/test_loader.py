@@ -10,7 +10,7 @@ import pytest
 from synfarm.storage.memory import MemoryStore
 from synfarm_trainer.config import TrainConfig
 from synfarm_trainer.data.fetch import ShardCache
-from synfarm_trainer.data.loader import Loader, RankBatch, batch_sha256
+from synfarm_trainer.data.loader import Loader, RankBatch, batch_sha256, image_numbers
 from synfarm_trainer.data.manifest import load_dataset
 from synfarm_trainer.data.plan import Plan
 from synfarm_trainer.presets import resolve
@@ -112,6 +112,22 @@ def test_fewer_views_than_images_are_drawn_anew_each_epoch(stored) -> None:
     config = resolve("tiny", {**PLAIN, "data.views": 2})
     few = hashes(*stored, config)
     assert hashes(*stored, config, world=2, threads=2) == few
+
+
+def test_views_are_distinct_images_and_each_is_as_likely() -> None:
+    """A twin among a caption's views would be a positive that is no other image."""
+    drawn = np.array([image_numbers(3, epoch, 5, index, 6, 4) for epoch in range(4) for index in range(5000)])
+    assert all(len(set(views)) == 4 for views in drawn.tolist())
+    assert np.bincount(drawn.reshape(-1)) / len(drawn) == pytest.approx([4 / 6] * 6, abs=0.015)
+
+
+def test_a_batch_takes_no_image_twice(stored) -> None:
+    """Whole images, each cut alike, so that equal pixels are equal images."""
+    whole = {f"augment.{name}": 0.0 for name in ("flip", "jitter", "gray", "blur_a", "blur_b", "solarize_b")}
+    config = resolve("tiny", {**PLAIN, **whole, "augment.scale": [1, 1], "augment.ratio": [1, 1], "data.views": 3})
+    for step in batches(*stored, config)[0]:
+        for caption in step.pixels.reshape(12, 3, -1):
+            assert len({image.tobytes() for image in caption}) == 3
 
 
 def test_ranks_that_cut_a_cell_are_refused(stored, full: TrainConfig) -> None:

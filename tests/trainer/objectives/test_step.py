@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
@@ -233,6 +234,25 @@ def test_the_teacher_sees_images_whole_and_repeated_local_crops_change_nothing(
     assert float(first.losses["contrastive_local"]) == pytest.approx(
         float(second.losses["contrastive_local"]), rel=1e-12
     )
+
+
+def test_teacher_and_student_see_the_same_pixels(config: TrainConfig, gradients: Gradients) -> None:
+    """A global crop of its own for the teacher would be a second augmentation that the method does not have."""
+    batch, networks = make_batch(config), networks_of(config)
+    seen: dict[str, list[str]] = {"student": [], "teacher": []}
+
+    def note(name: str) -> Callable[[torch.nn.Module, tuple[Tensor, ...]], None]:
+        def hook(_module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            if inputs[0].shape[-1] == config.augment.size:
+                seen[name] += [hashlib.sha256(image.numpy().tobytes()).hexdigest() for image in inputs[0]]
+
+        return hook
+
+    networks.student.register_forward_pre_hook(note("student"))
+    networks.teacher.register_forward_pre_hook(note("teacher"))
+    gradients(config, batch, micro=6, make=lambda _: networks)
+    assert seen["student"] == seen["teacher"]
+    assert len(set(seen["student"])) == IMAGES
 
 
 def test_only_masked_positions_get_a_gradient_from_ibot(config: TrainConfig) -> None:

@@ -41,8 +41,7 @@ def _to_hsv(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     from_green, from_blue = (2 + r.double() - b.double()).float(), (4 + g.double() - r.double()).float()
     sixths = torch.where(red == value, b - g, torch.where(green == value, from_green, from_blue))
     turns = torch.fmod(sixths.double() / 6 + 1, 1).float()
-    hue = (turns.double() * 255).floor().float()
-    saturation = ((chroma / value.clamp(min=1)).double() * 255).floor().float()
+    hue, saturation = (turns * 255).floor(), (chroma / value.clamp(min=1) * 255).floor()
     coloured = chroma > 0
     return torch.where(coloured, hue, 0.0), torch.where(coloured, saturation, 0.0), value
 
