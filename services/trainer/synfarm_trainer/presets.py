@@ -94,7 +94,8 @@ def _vit_b16() -> TrainConfig:
     """The paper's final ViT-B/16 (its section 3.4 and table 12): 8,192 captions a batch, 500k steps, many GPUs.
 
     Crop sizes, scales, blur and head widths are the release's, where the paper is silent. Not as in the paper: heads
-    have LayerNorm (the release's default) instead of BatchNorm, and there is no Downsample augmentation.
+    have LayerNorm (the release's default) instead of BatchNorm, and the augmentation is the release's too; name
+    ``augment.name`` ``paper`` for the paper's.
     """
     return TrainConfig(
         data=DataConfig(captions_per_batch=8192, cell_captions=8, views=4, threads=8, cache_mib=16_384),
