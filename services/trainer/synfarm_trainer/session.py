@@ -88,6 +88,7 @@ class Session:
             views=data.views,
             drop_near_duplicates=data.drop_near_duplicates,
             min_scores=data.min_scores,
+            max_scores=data.max_scores,
         )
         self._plan = Plan(
             self._dataset.table,

@@ -58,6 +58,19 @@ def test_bounds_keep_what_they_do_not_concern(rows: Any) -> None:
     assert kept(found, second=1.0, clip=0.2) == [0, 1, 3, 5, 6, 7]
 
 
+def test_scores_above_a_bound_are_left_out_likewise(rows: Any) -> None:
+    found = rows({2: {"nsfw": 0.1, "clip": 0.3}, 3: {"nsfw": -0.2}, 4: {"clip": 0.1, "nsfw": 0.0}})
+
+    def within(least: dict[str, float], most: dict[str, float]) -> list[int]:
+        stays = kept_rows(found, drop_near_duplicates=False, min_scores=least, max_scores=most)
+        return [i for i, stay in enumerate(stays) if stay]
+
+    assert within({}, {"nsfw": 0.0}) == [0, 1, 3, 4, 5, 6, 7]
+    assert within({"clip": 0.2}, {"nsfw": 0.0}) == [0, 1, 3, 5, 6, 7]
+    with pytest.raises(UnknownScore, match=r"data\.max_scores\.bad: .* the scores there are: clip, nsfw"):
+        within({}, {"bad": 0.0})
+
+
 def test_a_score_that_nobody_has_is_named_with_those_there_are(rows: Any) -> None:
     with pytest.raises(UnknownScore, match=r"data\.min_scores\.clip: .* the scores there are: second"):
         kept(rows({1: {"near0": 1.0, "second": 0.0}}), clip=0.2)
@@ -91,8 +104,11 @@ def test_nothing_left_is_refused(write_dataset: Callable[..., DatasetRef]) -> No
     commit = Commit.from_bytes(store.get(layout.commit(ref.job, 0)))
     groups = [row.model_copy(update={"scores": {"second": 0.0}}) for row in commit.groups]
     store.put(layout.commit(ref.job, 0), commit.model_copy(update={"groups": tuple(groups)}).to_bytes())
-    with pytest.raises(DatasetInvalid, match="no caption group reaches these bounds"):
+    with pytest.raises(DatasetInvalid, match="no caption group is within these bounds"):
         load_dataset(store, [ref], views=4, min_scores={"second": 1.0})
+    assert load_dataset(store, [ref], views=4, max_scores={"second": 0.0}).left_out == 0
+    with pytest.raises(DatasetInvalid, match="no caption group is within these bounds"):
+        load_dataset(store, [ref], views=4, max_scores={"second": -0.5})
 
 
 def test_filters_are_fields_of_the_run(small_config: Callable[..., Any]) -> None:
@@ -107,5 +123,6 @@ def test_filters_are_fields_of_the_run(small_config: Callable[..., Any]) -> None
 
 def test_a_run_frozen_before_the_filters_goes_on_without_them() -> None:
     tree = to_dict(resolve("tiny"))
-    older = {**tree, "data": {k: v for k, v in tree["data"].items() if k not in {"drop_near_duplicates", "min_scores"}}}
+    filters = {"drop_near_duplicates", "min_scores", "max_scores"}
+    older = {**tree, "data": {k: v for k, v in tree["data"].items() if k not in filters}}
     assert from_dict(older) == resolve("tiny")

@@ -32,6 +32,9 @@ class DataConfig:
     min_scores: Mapping[str, float] = later({})
     """Least value of scores in the commits' rows, by name: ``{"second": 1}`` keeps captions that take up their
     background. A caption that a score does not concern is kept."""
+    max_scores: Mapping[str, float] = later({})
+    """Largest value of scores, likewise: ``{"nsfw": 0}`` leaves out captions with an image that a safety checker would
+    have hidden."""
     block_shards: int = 64
     """Shards whose groups are shuffled together; also how many shards are open at a time."""
     threads: int = 1

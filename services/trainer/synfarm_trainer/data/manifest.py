@@ -72,6 +72,7 @@ def load_dataset(
     views: int,
     drop_near_duplicates: bool = False,
     min_scores: Mapping[str, float] = MappingProxyType({}),
+    max_scores: Mapping[str, float] = MappingProxyType({}),
     threads: int = 8,
 ) -> Dataset:
     """Read and verify ``ended``, manifest parts and commits of all datasets; leave out what :func:`kept_rows` does.
@@ -96,11 +97,11 @@ def load_dataset(
                 rows.extend(commit.groups)
     if not rows:
         raise DatasetInvalid("datasets: the manifest holds no caption group with images")
-    stays = kept_rows(rows, drop_near_duplicates=drop_near_duplicates, min_scores=min_scores)
+    stays = kept_rows(rows, drop_near_duplicates=drop_near_duplicates, min_scores=min_scores, max_scores=max_scores)
     left_out = stays.count(False)
     rows, shard_of = list(compress(rows, stays)), list(compress(shard_of, stays))
     if not rows:
-        raise DatasetInvalid("data.min_scores: no caption group reaches these bounds; lower them")
+        raise DatasetInvalid("data.min_scores, data.max_scores: no caption group is within these bounds; widen them")
     poor = next((row for row in rows if len(row.members) - 1 < views), None)
     if poor is not None:
         raise DatasetInvalid(
