@@ -27,6 +27,8 @@ PARTS: dict[str, tuple[str | None, tuple[str, ...]]] = {
             "synfarm.report",
             "synfarm_render_worker.diffusers_renderer",
             "synfarm_render_worker.diffusion",
+            "synfarm_render_worker.scoring.clip",
+            "synfarm_render_worker.scoring.safety",
         ),
     ),
     "render-worker,diffusers": ("synfarm_render_worker", ("synfarm.web", "synfarm.report")),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from synfarm.contracts.captions import CaptionRecord
 from synfarm.contracts.ids import caption_id
@@ -28,6 +28,7 @@ class EncodedImage:
     scene: dict[str, object] | None
     seconds: float = 0.0
     """That its checks and its encoding took."""
+    scores: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,8 @@ class UnitDrawer:
         check_file(data, render.size, render.image_format, label)
         seconds = time.monotonic() - began
         self._metrics.encode_seconds.observe(seconds)
-        return EncodedImage(request.seed, data, None if image.scene is None else dict(image.scene), seconds)
+        scene = None if image.scene is None else dict(image.scene)
+        return EncodedImage(request.seed, data, scene, seconds, image.scores)
 
 
 def _leave_if_too_long(lease: Lease, *, done: int, total: int, seconds: float) -> None:

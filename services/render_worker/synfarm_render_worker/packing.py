@@ -12,6 +12,7 @@ from synfarm.contracts.jobs import JobSpec
 from synfarm.storage.shard_writer import Shard, ShardWriter
 from synfarm_render_worker.drawing import EncodedImage
 from synfarm_render_worker.renderer import Renderer
+from synfarm_render_worker.scoring.scorer import row_scores
 
 __all__ = ["DrawnBy", "pack"]
 
@@ -37,7 +38,8 @@ def pack(
     writer = ShardWriter()
     for record, drawn in zip(records, images, strict=True):
         meta = _meta(spec, record, drawn, drawn_by)
-        writer.add(record.index, [image.data for image in drawn], meta, scores=record.scores)
+        scores = {**record.scores, **row_scores([image.scores for image in drawn])}
+        writer.add(record.index, [image.data for image in drawn], meta, scores=scores)
     return writer.finish()
 
 

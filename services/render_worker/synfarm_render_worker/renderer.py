@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -50,6 +50,8 @@ class RenderedImage:
     pixels: Pixels
     """Of the size at which it was drawn; whoever encodes it makes it the stored one."""
     scene: Mapping[str, object] | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """By name, where the job asks for scores; of no part in how the image is drawn or stored."""
 
 
 Step = Callable[[], None]

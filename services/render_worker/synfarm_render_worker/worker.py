@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from synfarm.contracts.jobs import Lane
 from synfarm.contracts.renders import RENDER_TASK, render_queue
 from synfarm.faults import Faults
@@ -17,6 +19,7 @@ from synfarm_render_worker.metrics import RenderMetrics
 from synfarm_render_worker.prefetch import CaptionPrefetch
 from synfarm_render_worker.renderer import Renderer, RendererFactory
 from synfarm_render_worker.rendering import UnitRenderer
+from synfarm_render_worker.scoring.shelf import ScorerShelf, make_scorer, with_scores
 from synfarm_render_worker.settings import RenderWorkerSettings
 from synfarm_render_worker.shelf import RendererShelf
 
@@ -31,7 +34,8 @@ def worker_queues(capabilities: tuple[str, ...]) -> list[str]:
 def main() -> int:
     """Run until SIGTERM or until the broker is lost; the exit code tells which (0, or not 0)."""
     settings, metrics = RenderWorkerSettings(), RenderMetrics()
-    return run(RendererShelf(settings, told=metrics.count_load), settings, metrics)
+    scorers = ScorerShelf(partial(make_scorer, settings=settings))
+    return run(with_scores(RendererShelf(settings, told=metrics.count_load), scorers), settings, metrics)
 
 
 def run(renderers: RendererFactory, settings: RenderWorkerSettings, metrics: RenderMetrics) -> int:

@@ -44,6 +44,9 @@ class GroupRow(Contract):
     """Of exactly those bytes, so that a range read can be proven."""
     members: tuple[Member, ...] = Field(min_length=2)
     scores: dict[str, float] = Field(default_factory=dict)
+    """Of the text: ``near0`` … ``near2``, ``second`` (see the caption record). Of the images, if the job asks for it:
+    ``clip`` (cosine of image and caption, mean over the images) and ``clip_min`` (the least of them); ``nsfw`` (the
+    largest of cosine - threshold over a safety checker's concepts and the images: above 0 it would hide one)."""
 
 
 class EmptySlot(Contract):

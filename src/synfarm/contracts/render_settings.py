@@ -68,9 +68,9 @@ class RenderSettings(Contract):
     image_format: Literal["jpg", "webp"] = "jpg"
     quality: int = Field(default=95, ge=1, le=100)
     clip_score: ModelRef | None = Field(default=None, exclude_if=is_none)
-    """A CLIP model that scores how well each image shows its caption; kept in the commit's rows."""
+    """A CLIP model that scores how well each image shows its caption; commits keep ``clip`` and ``clip_min``."""
     nsfw_score: ModelRef | None = Field(default=None, exclude_if=is_none)
-    """A safety checker whose score is kept in the commit's rows; no image is ever blackened or left out for it."""
+    """A safety checker whose score commits keep as ``nsfw``; no image is blackened or left out for it."""
 
     @model_validator(mode="before")
     @classmethod

@@ -1,0 +1,72 @@
+"""Keeps the scorers of the last job, as the renderer of the last job is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from synfarm.contracts.render_settings import ModelRef, RenderSettings
+from synfarm.queue.unit import EnvironmentFault
+from synfarm_render_worker.model_files import ModelFiles
+from synfarm_render_worker.renderer import Renderer, RendererFactory
+from synfarm_render_worker.scoring.scorer import CLIP, NSFW, Scorer
+from synfarm_render_worker.scoring.scoring_renderer import ScoringRenderer
+from synfarm_render_worker.settings import RenderWorkerSettings
+
+__all__ = ["ScorerShelf", "make_scorer", "with_scores"]
+
+ScorerFactory = Callable[[str, ModelRef], Scorer]
+"""Loads the model that gives the scores of a name."""
+
+
+def make_scorer(name: str, ref: ModelRef, settings: RenderWorkerSettings) -> Scorer:
+    """A fresh scorer. torch is loaded here.
+
+    Raises:
+        UnitFault: a model of the hub without a revision.
+        EnvironmentFault: it cannot be loaded here and now.
+    """
+    try:
+        import torch
+
+        from synfarm_render_worker.scoring.clip import CLIP_FILES, load_clip
+        from synfarm_render_worker.scoring.safety import SAFETY_FILES, load_safety
+    except ModuleNotFoundError as error:
+        raise EnvironmentFault(
+            f"this worker cannot score images, {error.name!r} is not installed: install "
+            "'synfarm[render-worker,diffusers]'"
+        ) from error
+    device = settings.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    load, files = (load_clip, CLIP_FILES) if name == CLIP else (load_safety, SAFETY_FILES)
+    folder = ModelFiles(settings.models).find(f"render.{name}_score", ref.model, ref.revision, files=files)
+    return load(folder, device)
+
+
+class ScorerShelf:
+    """Has room for what one job asks for; models stay while jobs that ask for them follow each other."""
+
+    def __init__(self, make: ScorerFactory) -> None:
+        self._make = make
+        self._kept: dict[tuple[str, ModelRef], Scorer] = {}
+
+    def __call__(self, render: RenderSettings) -> Sequence[Scorer]:
+        wanted = [
+            (name, ref) for name, ref in ((CLIP, render.clip_score), (NSFW, render.nsfw_score)) if ref is not None
+        ]
+        # Freed before others are loaded.
+        self._kept = {key: scorer for key, scorer in self._kept.items() if key in wanted}
+        for key in wanted:
+            if key not in self._kept:
+                self._kept[key] = self._make(*key)
+        return [self._kept[key] for key in wanted]
+
+
+def with_scores(renderers: RendererFactory, scorers: ScorerShelf) -> RendererFactory:
+    """``renderers``, whose images have the scores that the job asks for."""
+
+    def make(render: RenderSettings) -> Renderer:
+        renderer, wanted = renderers(render), scorers(render)
+        return ScoringRenderer(renderer, wanted) if wanted else renderer
+
+    return make

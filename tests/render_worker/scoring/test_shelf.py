@@ -1,0 +1,109 @@
+"""Scorers stay between jobs that ask for them, and a unit's commit has the scores in its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from synfarm.contracts.captions import CaptionRecord
+from synfarm.contracts.ids import caption_id
+from synfarm.contracts.jobs import Concept, JobSpec
+from synfarm.contracts.render_settings import ModelRef, RenderSettings
+from synfarm_render_worker.drawing import EncodedImage
+from synfarm_render_worker.packing import DrawnBy, pack
+from synfarm_render_worker.renderer import FakeRenderer, ImageRequest, Pixels
+from synfarm_render_worker.scoring.scorer import FakeScorer, Scorer
+from synfarm_render_worker.scoring.scoring_renderer import ScoringRenderer
+from synfarm_render_worker.scoring.shelf import ScorerShelf, with_scores
+
+JOB = "01jd00000000000000000000aa"
+CLIP, NSFW = ModelRef(model="clip"), ModelRef(model="checker")
+
+
+def settings(clip: ModelRef | None = None, nsfw: ModelRef | None = None) -> RenderSettings:
+    return RenderSettings(renderer="diffusers", model="m", family="tiny", size=32, clip_score=clip, nsfw_score=nsfw)
+
+
+@pytest.fixture
+def made() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def shelf(made: list[str]) -> ScorerShelf:
+    def make(name: str, ref: ModelRef) -> Scorer:
+        made.append(f"{name} {ref.model}")
+        return FakeScorer(name)
+
+    return ScorerShelf(make)
+
+
+def test_models_are_loaded_once_and_let_go_when_a_job_does_not_ask(shelf: ScorerShelf, made: list[str]) -> None:
+    first = shelf(settings(CLIP, NSFW))
+    assert shelf(settings(CLIP, NSFW)) == first
+    assert made == ["clip clip", "nsfw checker"]
+    assert shelf(settings(CLIP)) == first[:1]
+    assert shelf(settings()) == []
+    shelf(settings(CLIP))
+    assert made == ["clip clip", "nsfw checker", "clip clip"]
+
+
+def test_a_job_without_scores_gets_the_renderer_itself(shelf: ScorerShelf) -> None:
+    renderer = FakeRenderer()
+    make = with_scores(lambda _: renderer, shelf)
+    assert make(settings()) is renderer
+    assert isinstance(make(settings(CLIP)), ScoringRenderer)
+
+
+def test_scores_go_with_their_images_into_the_row(shelf: ScorerShelf) -> None:
+    renderer = with_scores(lambda _: FakeRenderer(name="diffusers"), shelf)(settings(CLIP, NSFW))
+    requests = [ImageRequest("a dog", seed) for seed in (1, 2, 3)]
+    drawn = renderer.render(requests)
+    light = [float(image.pixels.mean()) / 255 for image in drawn]
+    plain = FakeRenderer().render(requests)
+    assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(drawn, plain, strict=True))
+    spec = JobSpec(
+        job=JOB,
+        owner="me",
+        created_at="2026-01-01T00:00:00Z",
+        concepts=(Concept(name="dog"),),
+        captions=1,
+        captions_per_unit=1,
+        images_per_caption=3,
+        seed=4,
+        render=settings(CLIP, NSFW),
+    )
+    record = CaptionRecord(
+        caption_id=caption_id(JOB, 0),
+        index=0,
+        concept="dog",
+        text="a dog",
+        draws=1,
+        llm_seed=0,
+        llm_model="m",
+        scores={"second": 1.0},
+    )
+    encoded = [
+        EncodedImage(asked.seed, b"x", None, scores=image.scores) for asked, image in zip(requests, drawn, strict=True)
+    ]
+    (row,) = pack(spec, [record], [encoded], DrawnBy.of(renderer)).groups
+    assert row.scores == {
+        "second": 1.0,
+        "clip": round(sum(light) / 3, 4),
+        "clip_min": round(min(light), 4),
+        "nsfw": round(max(light), 4),
+    }
+
+
+def test_a_unit_that_must_be_let_go_is_not_scored() -> None:
+    class Never:
+        def score(self, captions: Sequence[str], images: Sequence[Pixels]) -> list[dict[str, float]]:
+            raise AssertionError("scored all the same")
+
+    def stop() -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        ScoringRenderer(FakeRenderer(), [Never()]).render([ImageRequest("a", 1)], stop)
