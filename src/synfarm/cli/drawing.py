@@ -10,7 +10,7 @@ import typer
 from synfarm.cli.exits import CommandFailed, ExitCode
 from synfarm.cli.option_groups import OptionGroup
 
-__all__ = ["Drawing", "Format", "Preset", "Renderer", "Sampler"]
+__all__ = ["Drawing", "Format", "Preset", "Renderer", "Sampler", "model_of"]
 
 Renderer = Literal["collage", "diffusers"]
 Preset = Literal["paper", "balanced", "fast", "turbo", "smoke"]
@@ -88,7 +88,7 @@ class Drawing(OptionGroup):
         named = {name: getattr(self, name) for name in _DIFFUSERS}
         told = {name: value for name, value in named.items() if value is not None}
         models = {name: getattr(self, name) for name in _MODELS}
-        told |= {name: _model_of(given) for name, given in models.items() if given is not None}
+        told |= {name: model_of(given) for name, given in models.items() if given is not None}
         if self.lora_scale is not None:
             if self.lora is None:
                 raise CommandFailed("--lora-scale goes with --lora MODEL.", ExitCode.REFUSED)
@@ -101,7 +101,7 @@ class Drawing(OptionGroup):
         return {"renderer": self.renderer, "size": self.size, **told}
 
 
-def _model_of(given: str) -> dict[str, Any]:
+def model_of(given: str) -> dict[str, Any]:
     """``MODEL[@REVISION]`` as the contract has it."""
     model, at, revision = given.partition("@")
     return {"model": model, "revision": revision} if at else {"model": model}

@@ -49,6 +49,7 @@ _OPTIONS = {
     "render.guidance_until": "--guidance-until",
     "render.lora": "--lora",
     "render.clip_score": "--clip-score",
+    "clip_score": "--clip-score",
     "render.nsfw_score": "--nsfw-score",
     "render.model": "--model",
     "render.revision": "--revision",
