@@ -121,6 +121,39 @@ def test_an_untouched_form_takes_the_contracts_defaults() -> None:
     ).model_dump(exclude={"concepts", "captions"})
 
 
+DIFFUSERS = {"renderer": "diffusers", "model": "owner/name", "revision": "abc", "family": "sd15"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "drawn"),
+    [
+        ({}, ("ddim", 50, 2.5, 1.0)),
+        ({"preset": "fast"}, ("dpmpp2m", 25, 2.5, 0.4)),
+        ({"preset": "fast", "steps": "20"}, ("dpmpp2m", 20, 2.5, 0.4)),
+        ({"preset": "turbo", "guidance": "1.5"}, ("model", 4, 1.5, 1.0)),
+    ],
+)
+def test_a_preset_gives_what_is_left_empty(typed: dict[str, str], drawn: tuple[Any, ...]) -> None:
+    render = read_request({**default_values(), **DIFFUSERS, "concepts": "dog", **typed}).render
+    assert (render.sampler, render.steps, render.guidance, render.guidance_until) == drawn
+    assert render.preset == typed.get("preset")
+
+
+def test_a_preset_of_a_collage_is_told_beside_the_renderer() -> None:
+    with pytest.raises(BadForm) as raised:
+        read_request({**default_values(), "concepts": "dog", "preset": "fast"})
+    assert "'preset' belongs to renderer 'diffusers'" in raised.value.problems["renderer"].detail
+
+
+@pytest.mark.integration
+async def test_a_plan_tells_what_the_preset_makes_of_the_images(open_page: Any) -> None:
+    async with open_page() as page:
+        plan = await page.post("/ui/jobs/new", data={**FORM, **DIFFUSERS, "preset": "fast", "action": "plan"})
+    assert plan.status_code == 200
+    assert '<option value="fast" selected>fast: 35 passes</option>' in plan.text
+    assert "25 steps of dpmpp2m, guidance 2.5 for the first 40 %; 35 passes through the network" in plan.text
+
+
 def test_every_wrong_field_is_told_at_once() -> None:
     with pytest.raises(BadForm) as raised:
         read_request({**default_values(), "concepts": "", "captions": "x", "steps": "0"})

@@ -9,10 +9,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from synfarm.contracts.jobs import JobRequest
+from synfarm.contracts.render_presets import PresetName
+from synfarm.contracts.render_settings import RenderSettings
 from synfarm_caption_api.web.form_problems import FormProblems, from_validation
 from synfarm_caption_api.web.job_origin import ORIGIN_PLACES, origin_values, read_origin
 
-__all__ = ["PLACES", "BadForm", "default_values", "fingerprint", "read_request"]
+__all__ = ["PLACES", "PRESET_CHOICES", "BadForm", "default_values", "fingerprint", "read_request"]
 
 _FIELDS = {
     "name": "name",
@@ -33,10 +35,22 @@ _FIELDS = {
     "model": "render.model",
     "revision": "render.revision",
     "family": "render.family",
+    "preset": "render.preset",
     "steps": "render.steps",
     "guidance": "render.guidance",
 }
 """Form field to dotted name in the request; a field left empty takes the contract's default."""
+
+_OF_PRESET = ("steps", "guidance")
+
+
+def _preset_words(name: PresetName) -> str:
+    drawn = RenderSettings(renderer="diffusers", model="any", family="any", preset=name)
+    return f"{name.value}: {drawn.network_passes:g} passes"
+
+
+PRESET_CHOICES: Mapping[str, str] = {"": "none: as paper", **{name.value: _preset_words(name) for name in PresetName}}
+"""With what an image costs in passes through the network."""
 
 PLACES: Mapping[str, str] = {
     **{dotted: field for field, dotted in _FIELDS.items()},
@@ -69,6 +83,8 @@ def default_values() -> dict[str, str]:
     request = JobRequest.model_validate({"concepts": ["dog"], "captions": 240})
     body = request.model_dump(mode="json")
     values = {field: _text(_dig(body, dotted)) for field, dotted in _FIELDS.items()}
+    # Left empty, so that a preset is not overruled by what nobody typed.
+    values |= dict.fromkeys(_OF_PRESET, "")
     return {**values, **origin_values(), "tries": "1"}
 
 
@@ -106,7 +122,7 @@ def _text(value: object) -> str:
 
 def _dig(body: Any, dotted: str) -> object:
     for part in dotted.split("."):
-        body = body[part]
+        body = body.get(part)  # what says nothing is left out
     return body
 
 

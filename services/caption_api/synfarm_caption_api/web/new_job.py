@@ -27,7 +27,7 @@ from synfarm_caption_api.api.services import ApiServices, Services
 from synfarm_caption_api.caption_files import CaptionFiles
 from synfarm_caption_api.concept_sets import ConceptSets
 from synfarm_caption_api.web.form_problems import from_problem, single
-from synfarm_caption_api.web.job_form import PLACES, BadForm, default_values, fingerprint, read_request
+from synfarm_caption_api.web.job_form import PLACES, PRESET_CHOICES, BadForm, default_values, fingerprint, read_request
 from synfarm_caption_api.web.job_origin import CHOICES, DRAWN_BY_COLLAGE, MIXES, VARIANTS
 from synfarm_caption_api.web.parts import Web
 from synfarm_caption_api.web.visitor import CurrentVisitor, Form, Visitor
@@ -108,6 +108,7 @@ def _context(visitor: Visitor, services: ApiServices, values: Mapping[str, str])
         "choices": CHOICES,
         "sets": {**({"yours": own.sets} if own.sets else {}), **_shipped_sets()},
         "mixes": MIXES,
+        "presets": PRESET_CHOICES,
         "variants": VARIANTS,
         "files": own.files,
         "own_jobs": own.jobs,
