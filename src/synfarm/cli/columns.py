@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from synfarm.cli.drawing import Preset, model_of
 from synfarm.cli.exits import CommandFailed, ExitCode
-from synfarm.cli.submission import fault_in_words
 
 if TYPE_CHECKING:
+    from pydantic import ValidationError
+
     from synfarm.contracts.comparisons import PlannedColumn
 
 __all__ = ["planned_columns"]
@@ -50,7 +51,7 @@ def planned_columns(
         try:
             columns.append(PlannedColumn.model_validate({"name": name, "render": render}))
         except ValidationError as error:
-            raise CommandFailed(f"preset {name}: {fault_in_words(error)}", ExitCode.REFUSED) from error
+            raise _refused(_fault(error, name, own[name])) from error
     return tuple(columns)
 
 
@@ -81,6 +82,18 @@ def _override(text: str, columns: Iterable[str]) -> tuple[str, str, str]:
     if field not in _FIELDS:
         raise _refused(f"--set {text!r}: {field!r} cannot be set{_near(field, _FIELDS)}")
     return name, field, value
+
+
+def _fault(error: ValidationError, column: str, own: Iterable[str]) -> str:
+    """The first fault, with the option that it came from."""
+    from synfarm.contracts.wording import in_words
+
+    place = [str(part) for part in error.errors()[0]["loc"]]
+    if place == ["name"]:
+        return f"--preset {column!r}: its name {in_words(error)}."
+    field = place[1] if len(place) > 1 else ""
+    option = f"--set {column}.{field}" if field in own else f"--{field.replace('_', '-')}"
+    return f"{option}: {in_words(error)}."
 
 
 def _near(word: str, known: Iterable[str]) -> str:

@@ -32,24 +32,19 @@ def run_comparison(
     command = [sys.executable, "-m", module, "--out", str(out)]
     environment = {**os.environ, **({} if models is None else {"SYNFARM_RENDER_MODELS": str(models.resolve())})}
     # stderr goes to a file: libraries write much to it, of which the last line alone is wanted, and only of a failure.
-    with tempfile.TemporaryFile() as said:
-        child = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, env=environment, text=True
-        )
-        try:
-            assert child.stdin is not None
+    with tempfile.TemporaryFile() as asked, tempfile.TemporaryFile() as said:
+        asked.write(plan.to_bytes())
+        asked.seek(0)
+        with subprocess.Popen(
+            command, stdin=asked, stdout=subprocess.PIPE, stderr=said, env=environment, text=True
+        ) as child:
             assert child.stdout is not None
             try:
-                child.stdin.write(plan.model_dump_json())
-                child.stdin.close()
-            except BrokenPipeError:
-                pass  # it has ended, and its last line tells why
-            for line in child.stdout:
-                tell(line.rstrip("\n"))
-            code = child.wait()
-        finally:
-            child.kill()
-            child.wait()
+                for line in child.stdout:
+                    tell(line.rstrip("\n"))
+                code = child.wait()
+            finally:
+                child.kill()
         said.seek(0)
         lines = said.read().decode(errors="replace").strip().splitlines()
     if code != 0:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from synfarm.contracts.asking import is_none
-from synfarm.contracts.base import Contract, FieldFault, Moment
+from synfarm.contracts.base import Contract, Moment
 from synfarm.contracts.render_settings import ModelRef, RenderSettings
 
 __all__ = ["Comparison", "ComparisonPlan", "ContrastWithFirst", "DrawnColumn", "PlannedColumn"]
@@ -47,14 +47,14 @@ class ComparisonPlan(Contract):
         names = [column.name for column in self.columns]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
-            raise FieldFault(f"{twice!r} stands there twice", "columns")
+            raise ValueError(f"columns: {twice!r} stands there twice")
         sides = {column.render.size for column in self.columns}
         if len(sides) > 1:
-            raise FieldFault("images of different sizes cannot be compared; draw them at 'render_size'", "columns")
+            raise ValueError("columns: images of several sizes cannot be compared; draw at 'render_size', store at one size")
         held = len(self.captions) * self.images * len(names) * 3 * sides.pop() ** 2
         if held > _MOST_BYTES:
             most = len(self.captions) * _MOST_BYTES // held
-            raise FieldFault(f"the images would fill {held >> 30} GiB of memory; take at most {most}", "captions")
+            raise ValueError(f"captions: their images would fill {held >> 30} GiB of memory; take at most {most}")
         return self
 
 

@@ -14,6 +14,7 @@ from synfarm_render_worker.compare.comparing import compared
 from synfarm_render_worker.compare.measures import Grey
 from synfarm_render_worker.compare.rounds import Drawn, draw, requests_of
 from synfarm_render_worker.renderer import FakeRenderer, ImageRequest, RenderedImage, Step, no_step
+from synfarm_render_worker.scoring.scorer import FakeScorer
 
 CAPTIONS = ("a dog", "two red cars", "an owl", "a fox", "a sled")
 
@@ -84,7 +85,7 @@ def test_loading_and_warming_up_are_timed_apart() -> None:
 
 def numbers(wanted: ComparisonPlan) -> Comparison:
     columns, _, _ = drawn(wanted)
-    return compared(wanted, columns, [Grey()], notes=["n"])
+    return compared(wanted, columns, [Grey()], clip=FakeScorer(), notes=["n"])
 
 
 def test_speed_is_told_beside_the_first_column() -> None:
@@ -100,6 +101,8 @@ def test_a_distance_is_that_of_the_same_caption_and_seed() -> None:
     found = numbers(plan({"slow": 50, "half": 25}))
     (contrast,) = found.contrasts
     assert contrast.distances == {"grey": pytest.approx(25, abs=0.1)}
+    light, dark = (column.scores["clip"] for column in found.columns)
+    assert light - dark == pytest.approx(25 / 255, abs=1e-3)
     assert contrast.by_caption == {"grey": pytest.approx((25,) * 5, abs=0.1)}
     for column in found.columns:
         assert column.seeds["grey"] > 5

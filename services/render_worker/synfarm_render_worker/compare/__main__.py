@@ -9,22 +9,24 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from synfarm.contracts.comparisons import Comparison, ComparisonPlan
+from synfarm.contracts.render_settings import LoraRef, RenderSettings
 from synfarm.queue.unit import EnvironmentFault, UnitFault
 from synfarm_render_worker.compare.comparing import compared
 from synfarm_render_worker.compare.features import LITE0, lite0_if_installed, timm_folder
 from synfarm_render_worker.compare.measures import Features, Grey, Measure, ssim_if_installed
 from synfarm_render_worker.compare.picture import MOST_ROWS, grid
 from synfarm_render_worker.compare.rounds import Drawn, draw
-from synfarm_render_worker.renderer import RendererFactory
+from synfarm_render_worker.renderer import Renderer, RendererFactory
 from synfarm_render_worker.scoring.scorer import CLIP
 from synfarm_render_worker.scoring.shelf import make_scorer
 from synfarm_render_worker.settings import RenderWorkerSettings
-from synfarm_render_worker.shelf import make_renderer
+from synfarm_render_worker.shelf import RendererShelf, make_renderer
 
 __all__ = ["compare", "main"]
 
@@ -88,6 +90,19 @@ def _write(files: Mapping[Path, bytes]) -> None:
             part.unlink(missing_ok=True)
 
 
+def _renderers(settings: RenderWorkerSettings) -> RendererFactory:
+    """A shelf for each model: columns of one model share its weights, and those of another do not push it out."""
+    shelves: dict[tuple[str | None, str | None, LoraRef | None], RendererShelf] = {}
+
+    def make(render: RenderSettings) -> Renderer:
+        weights = (render.model, render.revision, render.lora)
+        if weights not in shelves:
+            shelves[weights] = RendererShelf(partial(make_renderer, settings=settings))
+        return shelves[weights](render)
+
+    return make
+
+
 def _device(settings: RenderWorkerSettings) -> str:
     if settings.device != "auto":
         return settings.device
@@ -106,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = RenderWorkerSettings()
     try:
         plan = ComparisonPlan.from_bytes(sys.stdin.buffer.read())
-        found, picture = compare(plan, lambda render: make_renderer(render, settings), settings, _tell)
+        found, picture = compare(plan, _renderers(settings), settings, _tell)
         _write({out / "compare.webp": picture, out / "compare.json": found.to_bytes() + b"\n"})
     except (ValidationError, OSError) as error:
         return _fail(2, error)
