@@ -61,20 +61,20 @@ class Drawing(OptionGroup):
     ] = None
     sampler: Annotated[Sampler | None, typer.Option(help="diffusers: ddim unless told.", rich_help_panel=_PANEL)] = None
     lora: Annotated[
-        str | None, typer.Option(help="diffusers: MODEL[@REVISION] of low-rank weights.", rich_help_panel=_PANEL)
+        str | None, typer.Option(help="diffusers: MODEL\\[@REVISION] of low-rank weights.", rich_help_panel=_PANEL)
     ] = None
     lora_scale: Annotated[float | None, typer.Option(help="Of --lora; 1 unless told.", rich_help_panel=_PANEL)] = None
     clip_score: Annotated[
         str | None,
         typer.Option(
-            help="diffusers: MODEL[@REVISION] of a CLIP model that scores image against caption.",
+            help="diffusers: MODEL\\[@REVISION] of a CLIP model that scores image against caption.",
             rich_help_panel=_PANEL,
         ),
     ] = None
     nsfw_score: Annotated[
         str | None,
         typer.Option(
-            help="diffusers: MODEL[@REVISION] of a safety checker; its scores are kept, no image is left out.",
+            help="diffusers: MODEL\\[@REVISION] of a safety checker; its scores are kept, no image is left out.",
             rich_help_panel=_PANEL,
         ),
     ] = None

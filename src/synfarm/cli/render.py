@@ -72,7 +72,7 @@ def compare(
         typer.Option(metavar="DIR", help="A timm model whose features tell images apart; else EfficientNet-Lite0."),
     ] = None,
     clip_score: Annotated[
-        str | None, typer.Option(help="MODEL[@REVISION] of a CLIP model that scores image against caption.")
+        str | None, typer.Option(help="MODEL\\[@REVISION] of a CLIP model that scores image against caption.")
     ] = None,
     renderer: Annotated[Renderer, typer.Option(help="diffusers alone.")] = "diffusers",
     as_json: Json = False,
