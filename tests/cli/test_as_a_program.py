@@ -29,8 +29,8 @@ def test_help_and_completion_load_no_library_that_they_do_not_need() -> None:
 import sys
 from typer.testing import CliRunner
 from synfarm.cli.app import app
-for words in ([], ["--help"], ["jobs", "submit", "--help"], ["demo", "--help"], ["--version"]):
-    CliRunner().invoke(app, words)
+for line in ("", "--help", "jobs submit --help", "render compare --help", "demo --help", "--version"):
+    CliRunner().invoke(app, line.split())
 heavy = {"torch", "numpy", "celery", "kombu", "redis", "fastapi", "httpx", "minio", "asyncio", "structlog"}
 sys.stdout.write(" ".join(sorted(heavy & set(sys.modules))))
 """
@@ -42,7 +42,8 @@ def test_help_tells_the_exit_codes_and_every_command() -> None:
     done = subprocess.run(
         [*COMMAND, "--help"], capture_output=True, text=True, check=True, env=environment(COLUMNS="99")
     )
-    for name in ("demo", "up", "down", "status", "logs", "jobs", "runs", "samples", "redraw", "report", "workers"):
+    farm = ("demo", "up", "down", "status", "logs", "render")
+    for name in (*farm, "jobs", "runs", "samples", "redraw", "report", "workers"):
         assert f"│ {name} " in done.stdout
     assert "Exit codes: 0 done · 1 the job, run or demo failed" in done.stdout
     assert "--install-completion" in done.stdout

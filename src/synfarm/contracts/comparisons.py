@@ -50,7 +50,7 @@ class ComparisonPlan(Contract):
             raise ValueError(f"columns: {twice!r} stands there twice")
         sides = {column.render.size for column in self.columns}
         if len(sides) > 1:
-            raise ValueError("columns: images of several sizes cannot be compared; draw at 'render_size', store at one size")
+            raise ValueError("columns: images of several sizes cannot be compared; store them at one")
         held = len(self.captions) * self.images * len(names) * 3 * sides.pop() ** 2
         if held > _MOST_BYTES:
             most = len(self.captions) * _MOST_BYTES // held
