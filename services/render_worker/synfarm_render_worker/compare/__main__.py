@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from synfarm.contracts.comparisons import Comparison, ComparisonPlan
 from synfarm.contracts.render_settings import LoraRef, RenderSettings
 from synfarm.queue.unit import EnvironmentFault, UnitFault
+from synfarm.telemetry import configure_logging
 from synfarm_render_worker.compare.comparing import compared
 from synfarm_render_worker.compare.features import LITE0, lite0_if_installed, timm_folder
 from synfarm_render_worker.compare.measures import Features, Grey, Measure, ssim_if_installed
@@ -141,4 +142,6 @@ def _fail(code: int, reason: object) -> int:
 
 
 if __name__ == "__main__":
+    # To stderr, where progress would be lost among what a worker tells of each model.
+    configure_logging("warning", "console")
     sys.exit(main())
