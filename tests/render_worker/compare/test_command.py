@@ -22,12 +22,11 @@ CAPTIONS = ("a dog", "two red cars")
 
 
 @pytest.fixture
-def model(tiny_pipeline_folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def model(models: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Name of a model in the worker's folder of models."""
-    monkeypatch.setenv("SYNFARM_RENDER_MODELS", str(tiny_pipeline_folder.parent))
+    monkeypatch.setenv("SYNFARM_RENDER_MODELS", str(models))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.chdir(tiny_pipeline_folder.parent)
-    return tiny_pipeline_folder.name
+    return "sd"
 
 
 def plan(model: str, **changes: Any) -> ComparisonPlan:

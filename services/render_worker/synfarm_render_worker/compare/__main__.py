@@ -9,7 +9,6 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -27,7 +26,7 @@ from synfarm_render_worker.renderer import Renderer, RendererFactory
 from synfarm_render_worker.scoring.scorer import CLIP
 from synfarm_render_worker.scoring.shelf import make_scorer
 from synfarm_render_worker.settings import RenderWorkerSettings
-from synfarm_render_worker.shelf import RendererShelf, make_renderer
+from synfarm_render_worker.shelf import RendererShelf
 
 __all__ = ["compare", "main"]
 
@@ -98,7 +97,7 @@ def _renderers(settings: RenderWorkerSettings) -> RendererFactory:
     def make(render: RenderSettings) -> Renderer:
         weights = (render.model, render.revision, render.lora)
         if weights not in shelves:
-            shelves[weights] = RendererShelf(partial(make_renderer, settings=settings))
+            shelves[weights] = RendererShelf(settings)
         return shelves[weights](render)
 
     return make
