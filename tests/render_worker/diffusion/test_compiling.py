@@ -162,7 +162,13 @@ def test_which_errors_are_the_compiler_s() -> None:
 
 
 def test_the_environment_says_where_the_cache_is_if_it_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from torch._inductor.runtime import cache_dir_utils
+
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/elsewhere")
     keep_below(tmp_path)
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "/elsewhere"
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    cache_dir_utils.cache_dir()  # as inductor's import may do before
+    keep_below(tmp_path)
+    assert cache_dir_utils.cache_dir() == str(tmp_path / "inductor")
     assert compiling._GRAPHS > 8

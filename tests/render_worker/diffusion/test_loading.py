@@ -43,6 +43,7 @@ def renamed(folder: Path, name: str) -> None:
         (lambda f: shutil.rmtree(f / "vae"), r"folder mine/vae is missing"),
         (lambda f: (f / "model_index.json").unlink(), r"'mine' is no pipeline of diffusers.*save_pretrained"),
         (lambda f: (f / "model_index.json").write_text("{"), r"'mine' is no pipeline of diffusers"),
+        (lambda f: (f / "model_index.json").write_text("[1]"), r"'mine' is no pipeline of diffusers"),
         (lambda f: (f / UNET).write_bytes(b"x" * 100), r"unet/\S+\.safetensors is damaged.*fetch"),
         (lambda f: (f / "unet/config.json").write_text("{}"), r"'mine' cannot be loaded here"),
         (

@@ -16,6 +16,7 @@ __all__ = ["compile_blocks", "failed_to_compile", "keep_below", "to_eager"]
 
 _log = get_logger(__name__)
 
+_FOLDER = "TORCHINDUCTOR_CACHE_DIR"
 _MORE_BLOCKS = {"ResnetBlock2D", "JointTransformerBlock"}
 """Repeated blocks that diffusers does not list: a UNet's and a VAE's convolutions (norm and activation become one
 kernel), and Stable Diffusion 3's transformer."""
@@ -26,7 +27,11 @@ without a word."""
 
 def keep_below(cache: Path) -> None:
     """Let inductor keep what it makes below ``cache``, unless the environment says where."""
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "inductor"))
+    from torch._inductor.runtime.cache_dir_utils import default_cache_dir
+
+    # torch writes its default, below /tmp, into the environment as soon as something asks for it.
+    if os.environ.get(_FOLDER) in (None, default_cache_dir()):
+        os.environ[_FOLDER] = str(cache / "inductor")
 
 
 def compile_blocks(adapter: FamilyAdapter) -> int:

@@ -26,18 +26,17 @@ def checked_index(folder: Path, name: str) -> dict[str, Any]:
         EnvironmentFault: something is missing; the message says what, and what to do.
     """
     try:
-        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        index: dict[str, Any] = dict(json.loads((folder / "model_index.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         raise EnvironmentFault(
             f"render.model: {name!r} is no pipeline of diffusers, its model_index.json cannot be read ({error}); "
             "save it by save_pretrained(), or choose another model"
         ) from error
     for part, kind in index.items():
-        if part.startswith("_") or part == "safety_checker" or not isinstance(kind, list) or kind[0] is None:
+        if part.startswith("_") or part == "safety_checker" or not isinstance(kind, list) or None in kind:
             continue
         _check_part(folder / part, f"{name}/{part}")
-    checked: dict[str, Any] = index
-    return checked
+    return index
 
 
 def _check_part(folder: Path, name: str) -> None:
