@@ -32,6 +32,7 @@ from synfarm_caption_api.api.reading import JobReader
 from synfarm_caption_api.api.room import Room
 from synfarm_caption_api.api.services import ApiServices
 from synfarm_caption_api.caption_report.reporter import CaptionReporter
+from synfarm_caption_api.feeder.crew import Crew
 from synfarm_caption_api.feeder.run import FeederPulse
 from synfarm_caption_api.prompts.pools import load_pools
 from synfarm_caption_api.samples.reader import SampleReader
@@ -85,7 +86,7 @@ async def site(redis: Redis, redis_url: str) -> AsyncIterator[Site]:
     events_redis = AsyncRedis.from_url(redis_url, decode_responses=True)
     flags, board = FlagBook(redis, keys, store), Board(redis, keys, RedisClock(redis))
     pulse, pools, hub = FeederPulse(), load_pools(), EventHub(events_redis, keys, block_seconds=0.1)
-    metrics, jobs = ApiMetrics(pulse), JobReader(store, board, flags)
+    metrics, jobs = ApiMetrics(pulse), JobReader(store, board, flags, Crew(redis, keys))
     services = ApiServices(
         store=store,
         redis=redis,

@@ -11,6 +11,10 @@ import pytest
 from synfarm.cli.watching import _only_news
 from synfarm.contracts.base import utc_now
 from synfarm.contracts.views import JobPage, JobPlan, JobView, SamplePage
+from synfarm.contracts.workers import WorkerInfo
+from synfarm.queue.app import connect
+from synfarm.queue.keys import Keys
+from synfarm.settings import RedisSettings
 
 pytestmark = pytest.mark.integration
 
@@ -163,6 +167,50 @@ def test_workers_when_there_are_none(farm: Any) -> None:
     assert told.exit_code == 0
     assert "No worker is alive" in told.stderr
     assert json.loads(farm.run("workers", "--json").stdout) == {"items": []}
+
+
+def test_workers_tell_what_they_load_and_a_job_that_waits_in_vain_says_so(farm: Any, redis_server: Any) -> None:
+    info = WorkerInfo(
+        id="render-x",
+        kind="render",
+        capabilities=("sd15-m",),
+        host="gpu7",
+        pid=5,
+        started_at=utc_now(),
+        loading="hub/model@abc",
+        trouble="render.model: 'hub/model' is gated",
+    )
+    redis = connect(RedisSettings(url=redis_server.url(database=9)))
+    keys = Keys("synfarm")
+    try:
+        redis.sadd(keys.workers, info.id)
+        redis.set(keys.worker(info.id), info.to_bytes())
+        told = farm.run("workers")
+        assert "loads" in told.stdout
+        assert "gpu7:5 could not load: render.model: 'hub/model' is gated" in " ".join(told.stderr.split())
+        options = (
+            "-c",
+            "dog",
+            "--captions",
+            "8",
+            "--renderer",
+            "diffusers",
+            "--model",
+            "hub/model",
+            "--revision",
+            "abc",
+        )
+        made = farm.run("jobs", "submit", *options, "--family", "sd15", "--size", "512")
+        vain = "no render worker that serves sd15-m can load its model: render.model: 'hub/model' is gated"
+        assert f"Held up: {vain}" in " ".join(made.stderr.split())
+        shown = JobView.from_bytes(farm.run("jobs", "show", made.stdout.strip(), "--json").stdout)
+        assert shown.stalled == vain
+        assert "stalled" in farm.run("jobs", "show", made.stdout.strip()).stdout
+        farm.run("jobs", "cancel", shown.job)
+    finally:
+        redis.delete(keys.worker(info.id))
+        redis.srem(keys.workers, info.id)
+        redis.close()
 
 
 @pytest.mark.parametrize("how", [(), ("--dry-run",)])

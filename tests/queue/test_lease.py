@@ -13,6 +13,7 @@ from synfarm.contracts.renders import UnitTask
 from synfarm.queue.board import Board
 from synfarm.queue.keys import Keys
 from synfarm.queue.lease import Interrupt, Lease, LeaseBook, LeaseSettings, UnitInterrupted
+from synfarm.queue.patience import Patience
 
 pytestmark = pytest.mark.integration
 
@@ -23,8 +24,8 @@ Send = Callable[..., UnitTask]
 def book(redis: Redis, keys: Keys) -> Any:
     books: list[LeaseBook] = []
 
-    def make(worker: str = "a", **settings: float) -> LeaseBook:
-        books.append(LeaseBook(redis, keys, worker=worker, settings=LeaseSettings(**settings)))
+    def make(worker: str = "a", *, patience: Patience | None = None, **settings: float) -> LeaseBook:
+        books.append(LeaseBook(redis, keys, worker=worker, settings=LeaseSettings(**settings), patience=patience))
         return books[-1]
 
     yield make
@@ -58,7 +59,7 @@ def test_a_lease_is_renewed_as_long_as_work_goes_on(book: Any, redis: Redis, key
 def test_a_stalled_worker_loses_its_lease_and_learns_of_it(
     book: Any, redis: Redis, keys: Keys, sent_task: Send
 ) -> None:
-    leases, task = book(ttl_seconds=0.5, stall_seconds=0.1), sent_task()
+    leases, task = book(ttl_seconds=0.5, patience=Patience(0.1)), sent_task()
     lease = leases.claim(task)
     wait_for(lambda: not redis.exists(key(keys, task)))
     other = book("b", ttl_seconds=60)

@@ -71,13 +71,15 @@ def test_a_worker_s_life(
 
     monkeypatch.setattr(process, "run_worker", consume)
     worker.take(RENDER_TASK, work, lambda outcome: units.labels(outcome=outcome.value).inc())
-    worker.serve_health(registry, host="127.0.0.1", port=0, stall_seconds=60)
+    worker.serve_health(registry, host="127.0.0.1", port=0)
     assert worker._health is not None
     address = f"http://127.0.0.1:{worker._health.port}"
     assert worker.run(["render.collage-s.normal"], pool="solo") == 3
     assert seen == [(JOB, 0)]
-    assert json.loads(answers["/healthz"])["status"] == "ok"
-    assert json.loads(answers["/readyz"])["status"] == "ready"
+    health = json.loads(answers["/healthz"])
+    assert (health["status"], health["units"], health["progress_age_seconds"]) == ("ok", [], None)
+    assert health["idle_seconds"] >= 0
+    assert json.loads(answers["/readyz"]) == {"status": "ready", "missing": {}, "model": None}
     assert 'units_total{outcome="done"} 1.0' in answers["/metrics"]
     assert live_workers(redis, keys) == [], "the announcement was taken back"
     with pytest.raises(OSError, match="refused"):

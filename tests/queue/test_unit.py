@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from kombu.exceptions import OperationalError
 from redis import Redis
+from redis.exceptions import RedisError
 
 from synfarm.contracts import layout
 from synfarm.contracts.base import utc_now
@@ -95,6 +97,8 @@ def test_done_leaves_the_send_and_no_claim(bench: Bench, sent_task: Send) -> Non
         (ValueError("unexpected"), Outcome.FAULT),
         (EnvironmentFault("LLM away"), Outcome.ENVIRONMENT),
         (StoreUnavailable("503"), Outcome.ENVIRONMENT),
+        (RedisError("away"), Outcome.ENVIRONMENT),
+        (OperationalError("no broker"), Outcome.ENVIRONMENT),
     ],
 )
 def test_after_a_fault_the_unit_is_free_at_once(

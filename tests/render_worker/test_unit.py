@@ -269,8 +269,28 @@ def test_missing_or_foreign_captions_are_unit_faults() -> None:
         Bench(MemoryStore()).work()
     bench = Bench()
     bench.store.put(layout.captions(JOB, 1), write_jsonl(records(start=0)))
-    with pytest.raises(UnitFault, match="holds captions"):
+    with pytest.raises(UnitFault, match=f"line 1: it holds caption {caption_id(JOB, 0)}"):
         bench.work()
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda data: data.replace(b"two red cars", b"two \xff cars"), r"line 3: byte \d+ is no UTF-8"),
+        (lambda data: data[:-40], "line 4: Invalid JSON: EOF"),
+        (lambda data: data[: data.index(b"\n") + 1], "line 2: the object has 1 lines, the plan 4"),
+        (lambda data: data.replace(b'"index":6', b'"index":7'), f"line 3: it holds caption {caption_id(JOB, 6)}"),
+        (lambda data: data.replace(b'"draws":1', b'"draws":-1'), "line 1: draws: Input should be greater"),
+        (lambda data: data + data.splitlines(keepends=True)[-1], "line 5: the object has 5 lines, the plan 4"),
+        (lambda data: b"", "line 1: the object has 0 lines, the plan 4"),
+    ],
+)
+def test_damaged_captions_name_object_line_and_cure(damage: Any, told: str) -> None:
+    bench = Bench()
+    bench.store.put(layout.captions(JOB, 1), damage(write_jsonl(records())))
+    with pytest.raises(UnitFault, match=f"captions: {layout.captions(JOB, 1)}, {told}.* Delete that object and retry"):
+        bench.work()
+    assert bench.keys("shards") == []
 
 
 def test_what_a_model_spent_stands_in_the_commit_and_in_the_metrics() -> None:

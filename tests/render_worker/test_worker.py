@@ -144,7 +144,7 @@ def test_takes_units_commits_them_tells_its_health_and_stops(
             assert found is not None
             assert found.size == commit.shard.size
         assert httpx.get(f"http://127.0.0.1:{port}/healthz").json()["status"] == "ok"
-        assert httpx.get(f"http://127.0.0.1:{port}/readyz").json() == {"status": "ready", "missing": {}}
+        assert httpx.get(f"http://127.0.0.1:{port}/readyz").json() == {"status": "ready", "missing": {}, "model": None}
         metrics = httpx.get(f"http://127.0.0.1:{port}/metrics").text
         assert "synfarm_render_images_total 24.0" in metrics
         assert 'synfarm_render_units_total{outcome="done"} 3.0' in metrics

@@ -28,6 +28,7 @@ from synfarm_caption_api.api.reading import JobReader
 from synfarm_caption_api.api.room import Room
 from synfarm_caption_api.api.services import ApiServices
 from synfarm_caption_api.caption_report.reporter import CaptionReporter
+from synfarm_caption_api.feeder.crew import Crew
 from synfarm_caption_api.feeder.run import FeederPulse, run_feeder
 from synfarm_caption_api.feeder.settings import FeederSettings
 from synfarm_caption_api.generators import make_generator
@@ -40,6 +41,7 @@ from synfarm_caption_api.web.trainer import Trainer
 __all__ = ["BindRefused", "create_app"]
 
 _log = get_logger(__name__)
+_WORKERS_START_SECONDS = 15.0
 
 
 class BindRefused(RuntimeError):
@@ -80,7 +82,8 @@ def create_app(settings: ApiSettings, store: ObjectStore, *, warmed: Callable[[]
         hub, generator = EventHub(events_redis, keys), await make_generator(LlmSettings(), metrics.registry)
         pools, vocabulary, samples = load_pools(), load("collage"), SampleReader(store)
         reports = CaptionReporter(store)
-        jobs = JobReader(store, board, flags, fresh_seconds=settings.fresh_seconds)
+        crew = Crew(redis, keys, fresh_seconds=settings.fresh_seconds, start_seconds=_WORKERS_START_SECONDS)
+        jobs = JobReader(store, board, flags, crew, fresh_seconds=settings.fresh_seconds)
         app.state.admit = RateLimit(events_redis, keys)
         submitter = Submitter(store, vocabulary, pools)
         app.state.services = ApiServices(

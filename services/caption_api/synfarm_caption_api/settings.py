@@ -70,7 +70,7 @@ class WorkerSettings(BaseSettings):
     port: int | None = Field(default=None, ge=0, le=65535)
     """None: no HTTP; 0: a free port, written to the log."""
     stall_seconds: float = Field(default=600.0, gt=0)
-    """``/healthz`` answers 503 when a unit in work has not got on for this long; longer than the LLM's patience."""
+    """A worker none of whose units in work has got on for this long ends itself; longer than the LLM's patience."""
 
 
 class ApiSettings(BaseSettings):

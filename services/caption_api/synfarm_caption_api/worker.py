@@ -10,6 +10,7 @@ from synfarm.contracts.jobs import Lane
 from synfarm.contracts.renders import CAPTION_TASK, caption_queue
 from synfarm.faults import Faults
 from synfarm.queue.dispatch import Dispatcher
+from synfarm.queue.patience import Patience
 from synfarm.queue.process import WorkerProcess, worker_info
 from synfarm.settings import ProcessSettings, RedisSettings, StoreSettings
 from synfarm.storage.opening import open_proven, tell_unusable
@@ -35,7 +36,12 @@ def main() -> int:
     faults = Faults(process.faults)
     info = worker_info("caption", slots=settings.units, model=llm.url)
     worker = WorkerProcess(
-        store, info, redis_settings=RedisSettings(), faults=faults, grace_seconds=settings.grace_seconds
+        store,
+        info,
+        redis_settings=RedisSettings(),
+        faults=faults,
+        grace_seconds=settings.grace_seconds,
+        patience=Patience(settings.stall_seconds),
     )
     loop = LoopThread()
     registry = CollectorRegistry()
@@ -52,7 +58,7 @@ def main() -> int:
     units = Counter("synfarm_caption_units", "Units left, by how.", ["outcome"], registry=registry)
     worker.take(CAPTION_TASK, work, lambda outcome: units.labels(outcome=outcome.value).inc())
     if settings.port is not None:
-        worker.serve_health(registry, host=settings.host, port=settings.port, stall_seconds=settings.stall_seconds)
+        worker.serve_health(registry, host=settings.host, port=settings.port)
     get_logger(__name__).info("caption_worker_started", worker=info.id, units=settings.units, llm=llm.url)
     try:
         queues = [caption_queue(lane) for lane in Lane]

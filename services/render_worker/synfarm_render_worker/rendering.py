@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 
 from synfarm.contracts import layout
 from synfarm.contracts.base import utc_now
-from synfarm.contracts.captions import CaptionRecord, read_jsonl
+from synfarm.contracts.captions import CaptionRecord
 from synfarm.contracts.commits import Commit, EmptySlot, GroupRow, ShardRef
 from synfarm.contracts.jobs import JobSpec
 from synfarm.contracts.renders import UnitTask
@@ -33,6 +33,7 @@ from synfarm_render_worker.metrics import RenderMetrics
 from synfarm_render_worker.packing import DrawnBy, pack
 from synfarm_render_worker.prefetch import CaptionPrefetch
 from synfarm_render_worker.renderer import Renderer, RendererFactory
+from synfarm_render_worker.unit_captions import read_captions
 
 __all__ = ["UnitRenderer"]
 
@@ -108,8 +109,7 @@ class UnitRenderer:
 
     def _drawn(self, spec: JobSpec, task: UnitTask, lease: Lease, began: float) -> _Drawn:
         jsonl = self._captions(task)
-        records = read_jsonl(jsonl)
-        _check_records(spec, task.unit, records)
+        records = read_captions(spec, task.unit, jsonl)
         renderer = self._renderers(spec.render)
         self._loaded(renderer)
         by = DrawnBy.of(renderer)
@@ -201,12 +201,6 @@ class UnitRenderer:
         except RedisError as error:
             # The unit is done whatever Redis knows; the feeder finds the commit when it lists.
             _log.warning("commit_not_marked", error=str(error))
-
-
-def _check_records(spec: JobSpec, unit: int, records: Sequence[CaptionRecord]) -> None:
-    planned, found = list(spec.unit_range(unit)), [record.index for record in records]
-    if planned != found:
-        raise UnitFault(f"the captions object of unit {unit} holds captions {found[:4]}…, the plan is {planned[:4]}…")
 
 
 def _empty_slots(records: Sequence[CaptionRecord]) -> list[EmptySlot]:

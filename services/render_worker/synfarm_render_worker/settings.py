@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from synfarm.contracts.jobs import RenderSettings
+
 __all__ = ["RenderWorkerSettings"]
+
+_SIDES = {"s": 256, "m": 512, "l": 1024, "xl": 2048}
+"""Largest side of each size class."""
 
 
 class RenderWorkerSettings(BaseSettings):
@@ -43,7 +48,43 @@ class RenderWorkerSettings(BaseSettings):
     port: int | None = Field(default=None, ge=0, le=65535)
     """None: no HTTP; 0: a free port, written to the log."""
     stall_seconds: float = Field(default=300.0, gt=0)
-    """``/healthz`` answers 503 when a unit in work has not got on for this long."""
+    """A unit in work that has not got on for this long hangs: its lease is no longer renewed, ``/healthz`` answers 503
+    and the process ends itself, so that the unit is drawn elsewhere."""
+    load_seconds: float = Field(default=1800.0, gt=0)
+    """The same bound while a model is loaded, and up to the first step after it, which may compile."""
+    preload: str | None = None
+    """A model that is loaded before the first unit is taken: ``model``, ``model@revision``, or RenderSettings as JSON.
+    Without it the first unit that needs a model loads it."""
+    preload_retry_seconds: float = Field(default=30.0, gt=0)
+    """Pause after a load that failed."""
+
+    @property
+    def preloaded(self) -> RenderSettings | None:
+        """What ``preload`` asks for; family and size of a bare model are those of the first capability that has one."""
+        if self.preload is None:
+            return None
+        if self.preload.lstrip().startswith("{"):
+            return RenderSettings.model_validate_json(self.preload)
+        model, _, revision = self.preload.partition("@")
+        served = [capability.rpartition("-") for capability in self.capabilities]
+        family, size = next(((family, size) for family, _, size in served if family != "collage"), ("", ""))
+        if not family:
+            raise ValueError('SYNFARM_RENDER_CAPABILITIES names no family of a model; give for example ["sd15-m"]')
+        return RenderSettings(
+            renderer="diffusers", model=model, revision=revision or None, family=family, size=_SIDES.get(size, 512)
+        )
+
+    @model_validator(mode="after")
+    def _preload_can_be_read(self) -> Self:
+        try:
+            wanted = self.preloaded
+        except ValueError as error:
+            raise ValueError(f"preload: {error}; give 'model', 'model@revision' or RenderSettings as JSON") from error
+        if wanted is not None and wanted.capability not in self.capabilities:
+            raise ValueError(
+                f"preload: it needs the capability {wanted.capability!r}, which is not among {list(self.capabilities)}"
+            )
+        return self
 
     @property
     def cache_folder(self) -> Path:

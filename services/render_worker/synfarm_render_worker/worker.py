@@ -8,13 +8,16 @@ from synfarm.contracts.jobs import Lane
 from synfarm.contracts.renders import RENDER_TASK, render_queue
 from synfarm.faults import Faults
 from synfarm.queue.finishing import FinishingRoom
+from synfarm.queue.patience import Patience
 from synfarm.queue.process import WorkerProcess, worker_info
+from synfarm.queue.unit import UnitFault
 from synfarm.settings import ProcessSettings, RedisSettings, StoreSettings
-from synfarm.storage.opening import open_proven, tell_unusable
+from synfarm.storage.opening import REFUSED, open_proven, tell_unusable
 from synfarm.storage.protocol import StoreError
 from synfarm.telemetry import configure_logging, get_logger
 from synfarm_render_worker.device_clock import DeviceClock
 from synfarm_render_worker.drawing import UnitDrawer
+from synfarm_render_worker.loading import ToldLoading, preload
 from synfarm_render_worker.metrics import RenderMetrics
 from synfarm_render_worker.prefetch import CaptionPrefetch
 from synfarm_render_worker.renderer import Renderer, RendererFactory
@@ -55,8 +58,10 @@ def run(renderers: RendererFactory, settings: RenderWorkerSettings, metrics: Ren
         redis_settings=RedisSettings(),
         faults=faults,
         grace_seconds=settings.grace_seconds,
+        patience=Patience(settings.stall_seconds, settings.load_seconds),
         finishing=room,
     )
+    told = ToldLoading(renderers, worker.presence, worker.patience, faults)
     queues = worker_queues(settings.capabilities)
     metrics.watch(device, lambda: room.units)
     prefetch = CaptionPrefetch(
@@ -69,13 +74,13 @@ def run(renderers: RendererFactory, settings: RenderWorkerSettings, metrics: Ren
     drawer = UnitDrawer(threads=settings.encode_threads, batch=settings.batch, metrics=metrics, device=device)
 
     def loaded(renderer: Renderer) -> None:
-        worker.loaded(renderer.capability, renderer.model)
+        worker.order.loaded(renderer.capability)
 
     unit_renderer = UnitRenderer(
         store=store,
         board=worker.board,
         faults=faults,
-        renderers=renderers,
+        renderers=told,
         drawer=drawer,
         metrics=metrics,
         worker=info.id,
@@ -85,13 +90,17 @@ def run(renderers: RendererFactory, settings: RenderWorkerSettings, metrics: Ren
     )
     worker.take(RENDER_TASK, unit_renderer.work, lambda outcome: metrics.units.labels(outcome=outcome.value).inc())
     if settings.port is not None:
-        worker.serve_health(
-            metrics.registry, host=settings.host, port=settings.port, stall_seconds=settings.stall_seconds
-        )
+        worker.serve_health(metrics.registry, host=settings.host, port=settings.port)
     get_logger(__name__).info("worker_started", worker=info.id, capabilities=list(settings.capabilities))
+    wanted, prepare = settings.preloaded, None
+    if wanted is not None:
+        prepare = partial(preload, told, wanted, worker.presence, retry_seconds=settings.preload_retry_seconds)
     prefetch.start()
     try:
-        return worker.run(queues, pool="solo")
+        return worker.run(queues, pool="solo", prepare=prepare)
+    except UnitFault as error:
+        get_logger(__name__).error("preload_refused", error=str(error), next_step="correct SYNFARM_RENDER_PRELOAD")
+        return REFUSED
     finally:
         prefetch.stop()
         drawer.close()

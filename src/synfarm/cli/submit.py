@@ -194,6 +194,8 @@ def submit(
             of = f" of {counted(len(concepts), 'concept')}" if concepts else ""
             units = counted(view.planned_units, "unit")
             say(errors(), f"{counted(view.planned_captions, 'caption')}{of}, in {units}.")
+            if view.stalled:
+                say(errors(), f"Held up: {view.stalled}. It goes on by itself when this is mended.", "yellow")
             if not watch:
                 say(errors(), f"Watch it: synfarm jobs watch {view.job}")
     if watch:

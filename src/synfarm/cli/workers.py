@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from synfarm.cli.farm import Farm
 from synfarm.cli.options import Json, on_farm
 from synfarm.cli.screen import errors, output, say, write_json
 from synfarm.cli.tables import span, table
+
+if TYPE_CHECKING:
+    from synfarm.contracts.workers import WorkerInfo
 
 __all__ = ["workers"]
 
@@ -34,10 +38,17 @@ def workers(farm: Farm, as_json: Json = False) -> None:
             f"{worker.host}:{worker.pid}" + (" (draining)" if worker.draining else ""),
             worker.kind,
             ", ".join(worker.capabilities) or "-",
-            worker.model or "-",
+            _model(worker),
             "\n".join(units) or "-",
             span(worker.progress_age_seconds),
             span(max(0.0, time.time() - worker.started_at.timestamp())),
             worker.gpu or "-",
         )
     output().print(rows)
+    for worker in found.items:
+        if worker.trouble:
+            say(errors(), f"{worker.host}:{worker.pid} could not load: {worker.trouble}", "yellow")
+
+
+def _model(worker: WorkerInfo) -> str:
+    return f"loads {worker.loading}" if worker.loading else worker.model or "-"

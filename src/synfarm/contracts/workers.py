@@ -19,6 +19,11 @@ class WorkerInfo(Contract):
     slots: int = 1
     """Units that it works on at a time."""
     model: str | None = None
+    """What it has loaded, as ``<model>@<revision>``; of a caption worker, where its language model answers."""
+    loading: str | None = None
+    """What it loads now."""
+    trouble: str | None = None
+    """Why the last load failed, until one succeeds."""
     units: tuple[str, ...] = ()
     """``<job>/<unit>`` of the units in work."""
     host: str = ""
@@ -28,6 +33,7 @@ class WorkerInfo(Contract):
     progress_age_seconds: float | None = None
     """Since the last progress of the unit that waits longest; None without work."""
     draining: bool = False
+    """It was asked to stop, and takes no more units."""
 
 
 class WorkerList(Contract):

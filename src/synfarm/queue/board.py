@@ -59,10 +59,14 @@ class JobCounters:
     in_flight: int = 0
 
     @property
+    def outages(self) -> list[str]:
+        """The environment faults of each stage, in words."""
+        return [f"{stage.value}: {stall.reason}" for stage, stall in sorted(self.stalls.items())]
+
+    @property
     def stalled(self) -> str | None:
         """The sentence shown beside ``running``, if the job is held up."""
-        reasons = [f"{stage.value}: {stall.reason}" for stage, stall in sorted(self.stalls.items())]
-        return "; ".join(reasons) or self.held_up
+        return "; ".join(self.outages) or self.held_up
 
 
 def counts_of(commit: Commit) -> Counts:

@@ -35,22 +35,21 @@ def dependencies_away(store: ObjectStore, redis: Redis) -> dict[str, str]:
 
 
 class HealthServer:
-    """Healthy means: whatever is in work has got on within ``stall_seconds``; an idle worker is healthy."""
+    """Answers probes from a thread of its own, so that they are answered while the work computes or hangs."""
 
     def __init__(
         self,
         registry: CollectorRegistry,
-        progress_age: Callable[[], float | None],
         *,
-        missing: Callable[[], Mapping[str, str]],
+        health: Callable[[], tuple[bool, Mapping[str, object]]],
+        readiness: Callable[[], tuple[bool, Mapping[str, object]]],
         host: str,
         port: int,
-        stall_seconds: float,
     ) -> None:
         """
         Args:
-            progress_age: seconds since the unit in work got on; None without work.
-            missing: dependencies that do not answer, with what they said; asked by ``/readyz``.
+            health: whether the work gets on, and the body of ``/healthz``.
+            readiness: whether it could take work now, and the body of ``/readyz``.
 
         Raises:
             OSError: the port is taken.
@@ -60,15 +59,9 @@ class HealthServer:
             def do_GET(self) -> None:
                 if self.path == "/metrics":
                     self._answer(200, CONTENT_TYPE_LATEST, generate_latest(registry))
-                elif self.path == "/healthz":
-                    age = progress_age()
-                    well = age is None or age < stall_seconds
-                    body: dict[str, object] = {"status": "ok" if well else "stalled", "progress_age_seconds": age}
+                elif self.path in {"/healthz", "/readyz"}:
+                    well, body = (health if self.path == "/healthz" else readiness)()
                     self._answer(200 if well else 503, "application/json", json.dumps(body).encode())
-                elif self.path == "/readyz":
-                    away = missing()
-                    body = {"status": "not ready" if away else "ready", "missing": dict(away)}
-                    self._answer(503 if away else 200, "application/json", json.dumps(body).encode())
                 else:
                     self._answer(404, "text/plain", b"there are /healthz, /readyz and /metrics\n")
 

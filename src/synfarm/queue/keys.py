@@ -107,5 +107,9 @@ class Keys:
         """Set of worker ids; each has a key of its own that expires."""
         return f"{self.namespace}:workers"
 
+    def served(self, capability: str) -> str:
+        """There while a worker serves this, and a little longer: a restart is no absence. ``caption``: captions."""
+        return f"{self.namespace}:served:{capability}"
+
     def worker(self, worker: str) -> str:
         return f"{self.namespace}:worker:{worker}"

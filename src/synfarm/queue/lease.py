@@ -16,6 +16,7 @@ from ulid import ULID
 from synfarm.contracts.renders import UnitTask
 from synfarm.queue.flight import Holder
 from synfarm.queue.keys import Keys
+from synfarm.queue.patience import Patience
 from synfarm.queue.scripts import CLAIM, RELEASE, RENEW
 from synfarm.telemetry import get_logger
 
@@ -32,8 +33,6 @@ class LeaseSettings(BaseSettings):
 
     ttl_seconds: float = Field(default=30.0, gt=0)
     """A dead worker's unit is free this long after its last renewal; renewed every third of it."""
-    stall_seconds: float = Field(default=300.0, gt=0)
-    """Without ``progress()`` for this long a lease is no longer renewed: a hung worker is as good as a dead one."""
 
 
 class Interrupt(StrEnum):
@@ -90,11 +89,11 @@ class Lease:
             raise UnitInterrupted(Interrupt.LOST)
         if self.remaining <= 0:
             raise UnitInterrupted(Interrupt.DRAINING)
-        now = time.monotonic()
-        if self._watch is None or now - self._polled < self._poll:
+        if self._watch is None or time.monotonic() - self._polled < self._poll:
             return
-        self._polled = now
         interrupt = self._watch()
+        # From the answer on: a Redis that is away answers after a second, and work must go on meanwhile.
+        self._polled = time.monotonic()
         if interrupt is not None and not (drawn and interrupt is Interrupt.PAUSED):
             raise UnitInterrupted(interrupt)
 
@@ -121,8 +120,12 @@ class Lease:
 class LeaseBook:
     """The leases of one process and the thread that renews them."""
 
-    def __init__(self, redis: Redis, keys: Keys, *, worker: str, settings: LeaseSettings) -> None:
+    def __init__(
+        self, redis: Redis, keys: Keys, *, worker: str, settings: LeaseSettings, patience: Patience | None = None
+    ) -> None:
+        """``patience``: a lease whose work is silent for longer is no longer renewed: hung is as good as dead."""
         self._keys, self._worker, self._settings = keys, worker, settings
+        self._patience = patience or Patience()
         self._ttl_ms = max(1, round(settings.ttl_seconds * 1000))
         self._claim = redis.register_script(CLAIM)
         self._renew = redis.register_script(RENEW)
@@ -202,7 +205,7 @@ class LeaseBook:
             with self._lock:
                 held = list(self._held.values())
             for task, value, lease in held:
-                if lease.lost or lease.idle_seconds > self._settings.stall_seconds:
+                if lease.lost or self._patience.is_over(lease.idle_seconds):
                     continue
                 try:
                     self._renew_one(task, value, lease)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 from redis import Redis
@@ -12,11 +13,15 @@ from synfarm.contracts.workers import WorkerInfo
 from synfarm.queue.draining import Draining
 from synfarm.queue.keys import Keys
 from synfarm.queue.lease import Lease
+from synfarm.queue.patience import Patience
+from synfarm.queue.serving import RESTART_SECONDS, is_able, serves
 from synfarm.telemetry import get_logger
 
 __all__ = ["Presence", "WorkerInfo", "live_workers"]
 
 _log = get_logger(__name__)
+_LOOK_SECONDS = 1.0
+"""What changes is announced this soon."""
 
 
 class Presence:
@@ -29,12 +34,20 @@ class Presence:
         info: WorkerInfo,
         *,
         draining: Draining | None = None,
-        ttl_seconds: float = 15.0,
+        patience: Patience | None = None,
+        ttl_seconds: float = 12.0,
     ) -> None:
+        """
+        Args:
+            ttl_seconds: a worker is forgotten this long after its last word; it speaks every third of it, and at once
+                when something but the age of its progress has changed.
+        """
         self._redis, self._keys, self._draining = redis, keys, draining
+        self._patience = patience or Patience()
         self._info = info
         self._ttl_ms = max(1, round(ttl_seconds * 1000))
         self._work: dict[str, Lease] = {}
+        self._idle_since = time.monotonic()
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep_announcing, name="presence", daemon=True)
@@ -60,6 +73,7 @@ class Presence:
 
     def enter(self, unit: str, lease: Lease) -> None:
         """Work on ``unit`` began; called by the runner."""
+        self._patience.unit_begins()
         with self._lock:
             self._work[unit] = lease
 
@@ -67,6 +81,8 @@ class Presence:
         """Work on ``unit`` ended; called by the runner."""
         with self._lock:
             self._work.pop(unit, None)
+            self._idle_since = time.monotonic()
+        self._patience.unit_ends()
 
     def info(self) -> WorkerInfo:
         """What is announced at this moment."""
@@ -79,16 +95,50 @@ class Presence:
             }
             return self._info.model_copy(update=changes)
 
+    def in_work(self) -> list[tuple[str, int, str, float]]:
+        """(job, unit, attempt, seconds since the last progress) of the units in work."""
+        with self._lock:
+            work = sorted(self._work.items())
+        return [
+            (name.partition("/")[0], int(name.partition("/")[2]), lease.attempt, lease.idle_seconds)
+            for name, lease in work
+        ]
+
+    def hangs(self) -> bool:
+        """Whether the process gets on with nothing that it has begun."""
+        work = self.in_work()
+        all_silent = bool(work) and all(self._patience.is_over(idle) for *_, idle in work)
+        return all_silent or self._patience.load_is_over
+
+    @property
+    def idle_seconds(self) -> float | None:
+        """Since the last unit ended; None while there is work."""
+        with self._lock:
+            return None if self._work else time.monotonic() - self._idle_since
+
     def _keep_announcing(self) -> None:
+        said: WorkerInfo | None = None
+        said_at = float("-inf")
         while True:
             info = self.info()
-            try:
-                self._redis.sadd(self._keys.workers, info.id)
-                self._redis.set(self._keys.worker(info.id), info.to_bytes(), px=self._ttl_ms)
-            except RedisError as error:
-                _log.warning("presence_not_announced", error=str(error))
-            if self._stop.wait(self._ttl_ms / 3000):
+            news = info.model_copy(update={"progress_age_seconds": None})
+            if news != said or time.monotonic() - said_at >= self._ttl_ms / 3000:
+                try:
+                    self._announce(info)
+                    said, said_at = news, time.monotonic()
+                except RedisError as error:
+                    _log.warning("presence_not_announced", error=str(error))
+            if self._stop.wait(min(_LOOK_SECONDS, self._ttl_ms / 3000)):
                 return
+
+    def _announce(self, info: WorkerInfo) -> None:
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.sadd(self._keys.workers, info.id)
+        pipe.set(self._keys.worker(info.id), info.to_bytes(), px=self._ttl_ms)
+        if is_able(info):
+            for capability in serves(info):
+                pipe.set(self._keys.served(capability), info.id, px=RESTART_SECONDS * 1000)
+        pipe.execute()
 
 
 def live_workers(redis: Redis, keys: Keys) -> list[WorkerInfo]:

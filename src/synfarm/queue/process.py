@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Literal
 
 from prometheus_client import CollectorRegistry
@@ -26,11 +27,13 @@ from synfarm.queue.health import HealthServer, dependencies_away
 from synfarm.queue.keys import Keys
 from synfarm.queue.lease import LeaseBook, LeaseSettings
 from synfarm.queue.order import QueueOrder
+from synfarm.queue.patience import Patience
 from synfarm.queue.presence import Presence
 from synfarm.queue.specs import SpecCache
 from synfarm.queue.unit import Outcome, UnitRunner, Work
 from synfarm.queue.waiting import WaitingUnits
-from synfarm.queue.worker import run_worker
+from synfarm.queue.watchdog import Watchdog
+from synfarm.queue.worker import give_up, run_worker
 from synfarm.settings import RedisSettings
 from synfarm.storage.protocol import ObjectStore
 from synfarm.telemetry import get_logger
@@ -57,6 +60,10 @@ def worker_info(
     )
 
 
+class _Stopped(BaseException):
+    """SIGTERM or SIGINT, before there was anything to finish."""
+
+
 class WorkerProcess:
     """A worker but for its work; a composition root makes one, gives it the work, and runs it."""
 
@@ -68,13 +75,13 @@ class WorkerProcess:
         redis_settings: RedisSettings,
         faults: Faults,
         grace_seconds: float,
-        presence_seconds: float = 15.0,
+        patience: Patience | None = None,
         finishing: FinishingRoom | None = None,
     ) -> None:
         """
         Args:
             grace_seconds: after SIGTERM units get this long to finish, then they are handed back.
-            presence_seconds: a worker that was killed is forgotten after so long.
+            patience: when work counts as hung: leases are no longer renewed, ``/healthz`` says so, the process ends.
             finishing: where units finish beside the next one, if this worker's work leaves something to finish.
         """
         self._store, self._redis = store, connect(redis_settings)
@@ -85,8 +92,11 @@ class WorkerProcess:
         self.app = make_app(redis_settings, order=self.order)
         self.board = Board(self._redis, keys, RedisClock(self._redis))
         self.draining = Draining(grace_seconds)
-        self._presence = Presence(self._redis, keys, info, draining=self.draining, ttl_seconds=presence_seconds)
-        self._leases = LeaseBook(self._redis, keys, worker=info.id, settings=LeaseSettings())
+        self.patience = patience or Patience()
+        self.presence = Presence(self._redis, keys, info, draining=self.draining, patience=self.patience)
+        self._watchdog = Watchdog(self.presence, self.patience)
+        self._leases = LeaseBook(self._redis, keys, worker=info.id, settings=LeaseSettings(), patience=self.patience)
+        self._prepared = True
         self._health: HealthServer | None = None
         self._runner = UnitRunner(
             store=store,
@@ -95,7 +105,7 @@ class WorkerProcess:
             leases=self._leases,
             faults=faults,
             draining=self.draining,
-            presence=self._presence,
+            presence=self.presence,
             specs=self.specs,
             room=finishing,
         )
@@ -105,6 +115,10 @@ class WorkerProcess:
 
         def unit(message: dict[str, object]) -> None:
             self._runner.run(UnitTask.model_validate(message), work, told)
+            try:
+                self._redis.ping()
+            except RedisError:
+                give_up()
 
         self.app.task(name=task, shared=False)(unit)
 
@@ -112,40 +126,69 @@ class WorkerProcess:
         """A look at what this worker would take next from ``queues``."""
         return WaitingUnits(self._redis, self._keys, queues, self.order.arranged)
 
-    def loaded(self, capability: str, model: str | None) -> None:
-        """Tell what this worker holds ready: its queues are asked in that order, and it says so of itself."""
-        self.order.loaded(capability)
-        self._presence.update(model=model)
-
-    def serve_health(self, registry: CollectorRegistry, *, host: str, port: int, stall_seconds: float) -> None:
+    def serve_health(self, registry: CollectorRegistry, *, host: str, port: int) -> None:
         """Answer ``/healthz``, ``/readyz`` and ``/metrics`` from here to the end of :meth:`run`.
 
         Raises:
             OSError: the port is taken.
         """
-        self._health = HealthServer(
-            registry,
-            lambda: self._presence.info().progress_age_seconds,
-            missing=partial(dependencies_away, self._store, self._redis),
-            host=host,
-            port=port,
-            stall_seconds=stall_seconds,
-        )
+        self._health = HealthServer(registry, health=self._well, readiness=self._ready, host=host, port=port)
         self._health.start()
 
-    def run(self, queues: Sequence[str], *, pool: Literal["solo", "threads"], concurrency: int = 1) -> int:
-        """Consume ``queues`` until SIGTERM or until the broker is lost; the exit code (see :func:`run_worker`)."""
-        self._presence.start()
+    def run(
+        self,
+        queues: Sequence[str],
+        *,
+        pool: Literal["solo", "threads"],
+        concurrency: int = 1,
+        prepare: Callable[[], None] | None = None,
+    ) -> int:
+        """Consume ``queues`` until SIGTERM or until the broker is lost; the exit code (see :func:`run_worker`).
+
+        Args:
+            prepare: called before the first unit is taken, with everybody told that this worker is here; it is not
+                ready before this returns.
+        """
+        self.presence.start()
+        self._watchdog.start()
         try:
+            if prepare is not None:
+                self._prepared = False
+                with _ended_by_signals():
+                    prepare()
+                self._prepared = True
             return run_worker(
                 self.app, queues=queues, pool=pool, concurrency=concurrency, draining=self.draining, name=self._name
             )
+        except _Stopped:
+            return 0
         finally:
             self._wait_for_finishing()
-            self._presence.stop()
+            self.presence.stop()
             self._leases.close()
             if self._health is not None:
                 self._health.stop()
+            self._watchdog.stop()
+
+    def _well(self) -> tuple[bool, Mapping[str, object]]:
+        info, idle, hangs = self.presence.info(), self.presence.idle_seconds, self.presence.hangs()
+        return not hangs, {
+            "status": "stalled" if hangs else "loading" if info.loading else "ok",
+            "progress_age_seconds": info.progress_age_seconds,
+            "units": info.units,
+            "idle_seconds": None if idle is None else round(idle, 1),
+            "loading": info.loading,
+        }
+
+    def _ready(self) -> tuple[bool, Mapping[str, object]]:
+        info, missing = self.presence.info(), dependencies_away(self._store, self._redis)
+        if not self._prepared:
+            missing["model"] = info.trouble or f"{info.loading or 'it'} is being loaded"
+        return not missing, {
+            "status": "not ready" if missing else "ready",
+            "missing": missing,
+            "model": info.model,
+        }
 
     def _wait_for_finishing(self) -> None:
         """Units whose dear part is done finish within the grace period, which begins now if no SIGTERM began it."""
@@ -158,3 +201,18 @@ class WorkerProcess:
             _log.warning("handed_back_unfinished", units=self._leases.hand_back())
         except RedisError as error:
             _log.warning("leases_left_to_expire", error=str(error))
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Within the block SIGTERM and SIGINT raise: there is no unit to finish."""
+
+    def stop(*_: object) -> None:
+        raise _Stopped
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

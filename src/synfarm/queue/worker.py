@@ -6,15 +6,25 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from celery import Celery, signals
+from celery.worker import state
 
 from synfarm.queue.draining import Draining
 from synfarm.telemetry import get_logger
 
-__all__ = ["run_worker"]
+__all__ = ["give_up", "run_worker"]
 
 _log = get_logger(__name__)
 _BROKER_LOST = 75
 """EX_TEMPFAIL: try again, which is what a supervisor does."""
+
+
+def give_up() -> None:
+    """From any thread: end the worker of this process as one whose broker is lost.
+
+    Celery does not always see it: with ``solo`` the message is acknowledged after the task; if the broker is away in
+    that moment, the message counts as taken for ever, and no other one is asked for, also when the broker is back.
+    """
+    state.should_stop = _BROKER_LOST
 
 
 def run_worker(

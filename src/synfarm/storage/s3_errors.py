@@ -15,7 +15,8 @@ CLIENT_ERRORS = (MinioException, urllib3.exceptions.HTTPError, OSError, ParseErr
 """All that a request may raise."""
 
 _WAIT_STATUSES = frozenset({408, 425, 429})
-_WAIT_CODES = frozenset({"RequestTimeout", "SlowDown", "XMinioStorageFull", "OperationAborted"})
+_WAIT_CODES = frozenset({"RequestTimeout", "SlowDown", "OperationAborted"})
+_FULL_CODES = frozenset({"XMinioStorageFull", "InsufficientStorage"})
 _CONDITION_CODES = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
 
 
@@ -49,6 +50,8 @@ def translate(error: Exception, key: str) -> StoreError:
     text = f"{key}: {type(error).__name__}: {error}"
     if status is None:
         return StoreUnavailable(text)
+    if status == 507 or code in _FULL_CODES:
+        return StoreUnavailable(f"the object store is full: make room, and the work goes on by itself ({text})")
     if code in _CONDITION_CODES or status == 412:
         return Refutation(text)
     if status == 409 and code not in {"NoSuchBucket", *_WAIT_CODES}:

@@ -69,7 +69,10 @@ async def test_a_farm_that_has_done_nothing_guesses_and_says_so(site: Any) -> No
     assert made["gpu_hours"]["high"] / made["gpu_hours"]["low"] == pytest.approx(9)
     assert made["cost"]["high"] == pytest.approx(made["gpu_hours"]["high"] * 2.5)
     assert (made["feasible"], made["eta_seconds"]) == (False, None)
-    assert made["why_not"] == ["no caption worker is alive", "no render worker serves collage-s"]
+    assert made["why_not"] == [
+        "no caption worker is alive: start one",
+        "no render worker serves collage-s: start one with it in SYNFARM_RENDER_CAPABILITIES",
+    ]
     assert not list(site.store.list(""))
 
 

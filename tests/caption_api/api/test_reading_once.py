@@ -39,7 +39,7 @@ def _reader(fresh_seconds: float) -> tuple[SlowStore, JobReader]:
     store.create(layout.job(JOB), spec.to_bytes())
     store.create(layout.active(JOB), b"{}")
     unused: Any = None  # board and flags are for views
-    return store, JobReader(store, unused, unused, fresh_seconds=fresh_seconds)
+    return store, JobReader(store, unused, unused, unused, fresh_seconds=fresh_seconds)
 
 
 def _all_at_once(reader: JobReader, store: SlowStore, count: int = 20) -> list[JobSpec]:

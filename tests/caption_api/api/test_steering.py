@@ -17,6 +17,7 @@ from synfarm.queue.clock import RedisClock
 from synfarm.queue.specs import read_spec
 from synfarm.storage.protocol import StoreUnavailable
 from synfarm_caption_api.api.reading import JobReader
+from synfarm_caption_api.feeder.crew import Crew
 
 pytestmark = pytest.mark.integration
 BODY = {"concepts": ["dog", "cat"], "captions": 480}
@@ -209,7 +210,7 @@ async def test_a_webhook_is_kept_apart_and_never_shown(site: Any) -> None:
 
 async def test_what_is_remembered_costs_nothing_and_hides_no_change(site: Any) -> None:
     flags, board = site.services.flags, Board(site.redis, site.keys, RedisClock(site.redis))
-    patient = JobReader(site.store, board, flags, fresh_seconds=600)
+    patient = JobReader(site.store, board, flags, Crew(site.redis, site.keys), fresh_seconds=600)
     site.app.state.services = dataclasses.replace(site.services, jobs=patient)
     job = await make(site)
     asked: list[str] = []

@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -21,6 +22,7 @@ from synfarm.contracts.ids import caption_id
 from synfarm.contracts.jobs import Concept, ConceptKind, JobSpec, Lane
 from synfarm.contracts.manifests import Ended, Progress
 from synfarm.contracts.renders import Stage, UnitTask
+from synfarm.contracts.workers import WorkerInfo
 from synfarm.faults import Faults
 from synfarm.queue.app import connect, make_app
 from synfarm.queue.board import Board
@@ -31,6 +33,7 @@ from synfarm.queue.events import EventLog
 from synfarm.queue.flags import FlagBook
 from synfarm.queue.keys import Keys
 from synfarm.queue.lease import Lease, LeaseBook, LeaseSettings
+from synfarm.queue.serving import CAPTION
 from synfarm.queue.specs import read_spec
 from synfarm.queue.unit import Outcome, UnitRunner, Work
 from synfarm.settings import RedisSettings
@@ -135,6 +138,7 @@ class Farm:
             faults=Faults(),
             draining=self.draining,
         )
+        self.hire()
         self.work: dict[Stage, Work] = {Stage.CAPTION: self.caption, Stage.RENDER: self.render}
         self.renders: list[int] = []
 
@@ -181,6 +185,21 @@ class Farm:
         commit = commit_of(spec, task.unit, lease.attempt)
         if self.store.create(layout.commit(spec.job, task.unit), commit.to_bytes()):
             self.board.mark_commit(commit)
+
+    def hire(self) -> None:
+        """Workers that are away for a moment only: nobody misses them, and no window grows by them."""
+        for capability in (CAPTION, "collage-s"):
+            self.redis.set(self.keys.served(capability), "w")
+
+    def dismiss(self) -> None:
+        """As half a minute without workers."""
+        self.redis.delete(self.keys.served(CAPTION), self.keys.served("collage-s"))
+
+    def announce(self, **info: Any) -> None:
+        """A render worker that says of itself what ``info`` says."""
+        worker = WorkerInfo(id="r", kind="render", capabilities=("collage-s",), started_at=utc_now(), **info)
+        self.redis.sadd(self.keys.workers, worker.id)
+        self.redis.set(self.keys.worker(worker.id), worker.to_bytes())
 
     def queues(self) -> list[str]:
         prefix = self.keys.queue_prefix

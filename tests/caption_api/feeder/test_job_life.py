@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 
 from synfarm.contracts import layout
+from synfarm.contracts.base import utc_now
 from synfarm.contracts.commits import Failure
 from synfarm.contracts.events import EventType
 from synfarm.contracts.jobs import JobState, Lane
@@ -14,7 +16,9 @@ from synfarm.contracts.manifests import read_part
 from synfarm.contracts.renders import Stage
 from synfarm.queue.events import EventLog
 from synfarm.queue.lease import Lease
+from synfarm.queue.presence import Presence, WorkerInfo
 from synfarm.queue.rates import RateBook
+from synfarm.queue.serving import CAPTION
 from synfarm.queue.unit import EnvironmentFault, Outcome, UnitFault
 
 pytestmark = pytest.mark.integration
@@ -116,6 +120,28 @@ def test_an_unexpected_error_is_the_units_fault_with_its_traceback(farm: Any) ->
     assert "Traceback" in reason
 
 
+def test_a_unit_that_dies_of_damaged_captions_holds_nothing_else_up_and_a_retry_heals_it(farm: Any) -> None:
+    def render(spec: Any, task: Any, lease: Lease) -> None:
+        if b"\xff" in farm.store.get(layout.captions(spec.job, task.unit)):
+            raise UnitFault("line 1: byte 0 is no UTF-8")
+        farm.render(spec, task, lease)
+
+    def caption(spec: Any, task: Any, lease: Lease) -> None:
+        farm.caption(spec, task, lease)
+        if task.unit == 3 and not farm.renders:
+            farm.store.put(layout.captions(spec.job, 3), b"\xff")
+
+    farm.work = {Stage.CAPTION: caption, Stage.RENDER: render}
+    spec = farm.submit(budget=0.1)
+    ended = farm.finish(spec)
+    assert (ended.state, ended.counts.units_dead) == (JobState.COMPLETED_WITH_ERRORS, 1)
+    farm.store.delete(layout.captions(spec.job, 3))
+    farm.open_generation(spec, 2, "retry", spec.captions)
+    again = farm.finish(spec)
+    assert (again.state, again.counts.units_committed) == (JobState.COMPLETED, 10)
+    assert farm.store.get(layout.ended(spec.job, 1)) == ended.to_bytes(), "the old manifest stays"
+
+
 def test_environment_faults_never_count_and_sending_backs_off(farm: Any) -> None:
     away = True
 
@@ -194,8 +220,38 @@ def test_an_unreadable_commit_holds_up_its_own_job_alone(farm: Any) -> None:
 
 
 def test_missing_workers_are_named(farm: Any) -> None:
+    farm.dismiss()
     spec = farm.submit()
+    render = "no render worker serves collage-s: start one with it in SYNFARM_RENDER_CAPABILITIES"
+    farm.tick()
+    assert farm.board.counters(spec.job).stalled == render, "at once, though its captions are still to be written"
+    farm.tick(farm.rules.claim_gap_seconds)
+    assert farm.board.counters(spec.job).stalled == f"no caption worker is alive: start one; {render}"
+    farm.redis.set(farm.keys.served(CAPTION), "c")
+    farm.announce(loading="m", trouble="the model 'm' cannot be loaded: gated")
+    farm.tick()
+    told = "no render worker that serves collage-s can load its model: the model 'm' cannot be loaded: gated"
+    assert farm.board.counters(spec.job).stalled == told
+    farm.announce()
+    assert farm.finish(spec).state is JobState.COMPLETED
+    assert farm.board.counters(spec.job).stalled is None
+
+
+def test_workers_that_are_started_again_are_not_missed(farm: Any) -> None:
+    farm.redis.delete(farm.keys.served("collage-s"))
+    spec = farm.submit()
+    presence = Presence(
+        farm.redis,
+        farm.keys,
+        WorkerInfo(id="r", kind="render", capabilities=("collage-s",), started_at=utc_now()),
+    )
+    presence.start()
+    while not farm.redis.exists(farm.keys.served("collage-s")):
+        time.sleep(0.01)
+    presence.stop()
     farm.tick()
     assert farm.board.counters(spec.job).stalled is None
-    farm.tick(farm.rules.claim_gap_seconds)
-    assert farm.board.counters(spec.job).stalled == "no caption worker is alive"
+    assert 15_000 < farm.redis.pttl(farm.keys.served("collage-s")) <= 30_000
+    farm.redis.delete(farm.keys.served("collage-s"))  # half a minute later
+    farm.tick()
+    assert "no render worker serves collage-s" in farm.board.counters(spec.job).stalled

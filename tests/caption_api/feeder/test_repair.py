@@ -13,7 +13,7 @@ from synfarm.contracts.manifests import read_part
 from synfarm.contracts.renders import Stage, UnitTask
 from synfarm.queue.dead_letter import bury
 from synfarm.queue.lease import Lease, LeaseBook, LeaseSettings
-from synfarm.queue.unit import Outcome
+from synfarm.queue.unit import EnvironmentFault, Outcome, UnitFault
 
 pytestmark = pytest.mark.integration
 
@@ -74,6 +74,27 @@ def test_a_unit_under_which_ten_workers_were_lost_is_dead(farm: Any) -> None:
     ended = farm.finish(spec)
     failure = Failure.from_bytes(farm.store.get(layout.failure(spec.job, 0)))
     assert (ended.state, failure.fault, failure.count) == (JobState.FAILED, "lost_worker", 10)
+
+
+def test_lost_workers_and_the_unit_s_own_faults_are_counted_apart(farm: Any) -> None:
+    def poisoned(*_: Any) -> None:
+        raise UnitFault("NaN")
+
+    spec = farm.submit(captions=4)
+    for _ in range(9):
+        farm.tick()
+        farm.lose_worker(farm.pop_any())
+    for _ in range(2):
+        farm.tick()
+        assert farm.runner.run(farm.pop_any(), poisoned) is Outcome.FAULT
+    farm.tick()
+    assert farm.runner.run(farm.pop_any(), _away) is Outcome.ENVIRONMENT
+    assert not list(farm.store.list(layout.failures_prefix(spec.job)))
+    assert farm.finish(spec).state is JobState.COMPLETED
+
+
+def _away(*_: Any) -> None:
+    raise EnvironmentFault("the LLM is away")
 
 
 def test_a_message_lost_from_an_empty_queue_is_sent_again_after_the_settling_time(farm: Any) -> None:

@@ -18,6 +18,7 @@ from synfarm.contracts.views import JobPlan, Range
 from synfarm.contracts.workers import WorkerInfo
 from synfarm.queue.presence import live_workers
 from synfarm.queue.rates import RateBook, UnitTiming, timing_of
+from synfarm.queue.serving import CAPTION, is_able, missing_workers, serves
 from synfarm.queue.specs import read_spec
 from synfarm.storage.protocol import ObjectMissing, ObjectStore
 from synfarm.telemetry import get_logger
@@ -101,21 +102,17 @@ def _farm(services: ApiServices, capability: str) -> _Farm:
     workers: list[WorkerInfo] = []
     throughput = None
     try:
-        workers = [worker for worker in live_workers(services.redis, services.keys) if not worker.draining]
+        workers = live_workers(services.redis, services.keys)
+        missing += missing_workers(services.redis, services.keys, workers, CAPTION, capability)
         throughput = RateBook(services.redis, services.keys).throughput(capability)
     except RedisError as error:
         _log.warning("plan_without_redis", error=str(error))
-        missing.append("Redis does not answer, so nobody knows of any worker")
-    else:
-        if not any(worker.kind == "caption" for worker in workers):
-            missing.append("no caption worker is alive")
-        if not any(capability in worker.capabilities for worker in workers):
-            missing.append(f"no render worker serves {capability}")
+        missing = ["Redis does not answer, so nobody knows of any worker"]
     try:
         from_thread.run(_probe, services)
     except (GeneratorAway, TimeoutError) as error:
         missing.append(f"the LLM is away: {error or 'no answer'}")
-    slots = sum(worker.slots for worker in workers if capability in worker.capabilities)
+    slots = sum(worker.slots for worker in workers if capability in serves(worker) and is_able(worker))
     return _Farm(slots, throughput, tuple(missing))
 
 

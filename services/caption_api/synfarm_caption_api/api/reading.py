@@ -22,6 +22,7 @@ from synfarm.queue.flags import FlagBook, JobFlags
 from synfarm.queue.specs import SpecCache
 from synfarm.storage.protocol import ObjectMissing, ObjectStore
 from synfarm.telemetry import get_logger
+from synfarm_caption_api.feeder.crew import Crew
 from synfarm_caption_api.feeder.view import job_view
 
 __all__ = ["JobReader", "job_missing"]
@@ -58,14 +59,17 @@ class _Facts:
 class JobReader:
     """Reads the store and, where it is there, the board; thread-safe."""
 
-    def __init__(self, store: ObjectStore, board: Board, flags: FlagBook, *, fresh_seconds: float = 0.0) -> None:
+    def __init__(
+        self, store: ObjectStore, board: Board, flags: FlagBook, crew: Crew, *, fresh_seconds: float = 0.0
+    ) -> None:
         """
         Args:
+            crew: says whom a job waits for in vain.
             fresh_seconds: what the store says of a job is read again after this long, what Redis says after a fifth of
                 it; a page that many people have open then costs no more than one person's. What this replica changes
                 it sees at once.
         """
-        self._store, self._board, self._flags, self._fresh = store, board, flags, fresh_seconds
+        self._store, self._board, self._flags, self._crew, self._fresh = store, board, flags, crew, fresh_seconds
         self._specs = SpecCache(store, size=_KEPT)
         self._facts: OrderedDict[str, _Facts] = OrderedDict()
         self._views: OrderedDict[str, tuple[float, JobView]] = OrderedDict()
@@ -110,13 +114,23 @@ class JobReader:
             facts = self._known(spec.job)
         except ObjectMissing as error:
             raise job_missing(spec.job) from error
+        ended, absent = None if facts.active else facts.ended, tuple[str, ...]()
         try:
             flags, counters = self._flags.get(spec.job), self._board.counters(spec.job)
+            if ended is None:
+                absent = self._crew.missing(facts.spec, counters)
         except RedisError as error:
             _log.warning("view_without_redis", job=spec.job, error=str(error))
             flags, counters = self._flags_in_store(spec.job), JobCounters()
-        ended = None if facts.active else facts.ended
-        view = job_view(facts.spec, flags=flags, counters=counters, progress=facts.progress, ended=ended, now=utc_now())
+        view = job_view(
+            facts.spec,
+            flags=flags,
+            counters=counters,
+            progress=facts.progress,
+            ended=ended,
+            now=utc_now(),
+            absent=absent,
+        )
         with self._lock:
             self._views[spec.job] = (now, view)
             while len(self._views) > _KEPT:

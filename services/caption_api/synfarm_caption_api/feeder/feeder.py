@@ -20,13 +20,14 @@ from synfarm.queue.dispatch import Dispatcher
 from synfarm.queue.events import EventLog
 from synfarm.queue.flags import FlagBook, JobFlags
 from synfarm.queue.keys import Keys
-from synfarm.queue.presence import WorkerInfo, live_workers
+from synfarm.queue.presence import WorkerInfo
 from synfarm.queue.rates import RateBook
 from synfarm.queue.specs import read_spec
 from synfarm.storage.protocol import ObjectMissing, ObjectStore, StoreDamaged
 from synfarm.telemetry import get_logger
 from synfarm_caption_api.feeder.active_job import ActiveJob
 from synfarm_caption_api.feeder.announce import Announcer
+from synfarm_caption_api.feeder.crew import Crew
 from synfarm_caption_api.feeder.leader import LeaderLock
 from synfarm_caption_api.feeder.ledger import Ledger
 from synfarm_caption_api.feeder.leftovers import Leftovers
@@ -81,6 +82,7 @@ class Feeder:
         self._board, self._flags, self._dispatch, self._events = board, flags, dispatch, events
         self._readers, self._settings = readers, settings
         self._rates = RateBook(redis, keys)
+        self._crew = Crew(redis, keys, start_seconds=settings.claim_gap_seconds / 2)
         self._lock = LeaderLock(redis, keys, settings.lock_seconds)
         self._leftovers = Leftovers(store, redis, keys, board, settings.sweep_seconds)
         self._watch = QueueWatch(settings.claim_gap_seconds, settings.settle_seconds)
@@ -111,7 +113,7 @@ class Feeder:
         self._observe_queues(now)
         self._epoch = epoch
         runnable = [entry for entry in self._jobs.values() if entry.runs]
-        workers = live_workers(self._redis, self._keys)
+        workers = self._crew.workers()
         for entry in runnable:
             entry.job.read_frontier()
             entry.job.repair(self._watch, now)
@@ -286,14 +288,11 @@ class Feeder:
             entry.stalled_since = float("inf")  # told; until it runs again
 
     def _tell_missing_workers(self, entry: _Entry, workers: list[WorkerInfo], now: float) -> None:
-        """Say so when nobody can do what waits; not in the first moments, while workers start."""
-        reason = None
-        capability = entry.job.spec.render.capability
-        wanted = {sent.stage for sent in entry.job.sent.values()}
-        if now - entry.since >= self._settings.claim_gap_seconds / 2:
-            if Stage.CAPTION in wanted and not any(w.kind == "caption" for w in workers):
-                reason = "no caption worker is alive"
-            elif Stage.RENDER in wanted and not any(capability in w.capabilities for w in workers):
-                reason = f"no render worker serves {capability}"
-        if reason != entry.job.counters.held_up:
-            self._board.set_held_up(entry.job.spec.job, reason)
+        """Say so when nobody can do what the job needs; of captions not in the first moments, while workers start."""
+        job = entry.job
+        wait = now - entry.since >= self._settings.claim_gap_seconds / 2
+        captions_wait = wait and any(sent.stage is Stage.CAPTION for sent in job.sent.values())
+        missing = self._crew.missing(job.spec, job.counters, captions_wait=captions_wait, workers=workers)
+        reason = "; ".join(missing) or None
+        if reason != job.counters.held_up:
+            self._board.set_held_up(job.spec.job, reason)

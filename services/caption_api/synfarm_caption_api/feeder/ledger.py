@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
+from pydantic import ValidationError
+
 from synfarm.contracts import layout
 from synfarm.contracts.base import utc_now
 from synfarm.contracts.captions import read_jsonl
@@ -214,7 +216,13 @@ class Ledger:
             return self._committed_unit(Commit.from_bytes(self._store.get(layout.commit(job, unit))))
         failure = Failure.from_bytes(self._store.get(layout.failure(job, unit)))
         line = ManifestLine(unit=unit, status="dead", reason=failure.reason)
-        return FinishedUnit(line, Counts(units_dead=1), *self._caption_sums(unit))
+        try:
+            sums = self._caption_sums(unit)
+        except ValidationError as error:
+            # They may be what it died of; the others must not wait for them.
+            _log.warning("captions_unreadable", job=job, unit=unit, error=str(error))
+            sums = 0, 0, {}
+        return FinishedUnit(line, Counts(units_dead=1), *sums)
 
     def _committed_unit(self, commit: Commit) -> FinishedUnit:
         counts = counts_of(commit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from synfarm.contracts.jobs import JobSpec, JobState
@@ -35,8 +36,12 @@ def job_view(
     progress: Progress | None,
     ended: Ended | None,
     now: datetime,
+    absent: Sequence[str] = (),
 ) -> JobView:
-    """The view. Live counters if the feeder has set them up; else what progress.json knew, with its time."""
+    """The view. Live counters if the feeder has set them up; else what progress.json knew, with its time.
+
+    ``absent``: sentences about workers that the job needs and that are not there.
+    """
     state = job_state(flags, counters, progress, ended)
     counts, as_of = counters.counts, now
     draws, rejections, written = counters.draws, counters.rejections, counters.written
@@ -56,7 +61,7 @@ def job_view(
         name=spec.name,
         owner=spec.owner,
         state=state,
-        stalled=counters.stalled if running else None,
+        stalled=_stalled(counters, absent) if running or state is JobState.QUEUED else None,
         reason=ended.reason if ended else BEING_DELETED if flags.deleted else None,
         created_at=spec.created_at,
         planned_captions=spec.captions,
@@ -72,3 +77,10 @@ def job_view(
         generation=ended.generation if ended else None,
         as_of=as_of,
     )
+
+
+def _stalled(counters: JobCounters, absent: Sequence[str]) -> str | None:
+    reasons = [*absent, *counters.outages]
+    if counters.held_up and not counters.outages and not any(sentence in counters.held_up for sentence in absent):
+        reasons.append(counters.held_up)
+    return "; ".join(reasons) or None
