@@ -17,13 +17,13 @@ from synfarm.queue.draining import Draining
 from synfarm.queue.worker import run_worker
 from synfarm.settings import RedisSettings
 from synfarm_render_worker.metrics import RenderMetrics
-from synfarm_render_worker.renderer import FakeRenderer
+from synfarm_render_worker.renderer import FakeRenderer, no_step
 from synfarm_render_worker.settings import RenderWorkerSettings
 from synfarm_render_worker.worker import run
 
 
 def render() -> int:
-    return run(lambda settings: FakeRenderer(size=settings.size), RenderWorkerSettings(), RenderMetrics())
+    return run(lambda settings, step=no_step: FakeRenderer(size=settings.size), RenderWorkerSettings(), RenderMetrics())
 
 
 def bare(messages: int, file: Path) -> int:

@@ -11,10 +11,11 @@ from pydantic import ValidationError
 
 from synfarm.contracts.jobs import RenderSettings
 from synfarm.faults import Faults
+from synfarm.queue.lease import Interrupt, Lease, UnitInterrupted
 from synfarm.queue.patience import Load, Patience
 from synfarm.queue.unit import EnvironmentFault, UnitFault
 from synfarm_render_worker.loading import ToldLoading
-from synfarm_render_worker.renderer import FakeRenderer, Renderer
+from synfarm_render_worker.renderer import FakeRenderer, Renderer, Step
 from synfarm_render_worker.settings import RenderWorkerSettings
 
 RENDER = RenderSettings(renderer="diffusers", model="hub/m", revision="r1", family="sd15", size=512)
@@ -43,7 +44,7 @@ def loading(make: Callable[[RenderSettings], Renderer], told: Told, patience: Pa
 def test_a_load_is_told_while_it_goes_on_and_model_and_gpu_after_it() -> None:
     told, seen = Told(), list[object]()
 
-    def make(render: RenderSettings) -> Renderer:
+    def make(render: RenderSettings, step: Step) -> Renderer:
         seen.append(told.info["loading"])
         return OnGpu()
 
@@ -63,7 +64,7 @@ def test_a_renderer_that_is_kept_is_no_load() -> None:
                 loads.append(load)
 
     kept = OnGpu()
-    load = loading(lambda _: kept, Told(), Noting(10, 100))
+    load = loading(lambda _, step: kept, Told(), Noting(10, 100))
     for _ in range(2):
         load(RENDER)
     assert [one.happened for one in loads] == [True, False]
@@ -80,7 +81,7 @@ def test_a_renderer_that_is_kept_is_no_load() -> None:
 def test_whatever_goes_wrong_in_a_load_is_no_unit_s_fault_and_names_the_model(error: Exception, told: str) -> None:
     worker, results = Told(), iter([error, OnGpu()])
 
-    def make(_: RenderSettings) -> Any:
+    def make(_: RenderSettings, step: Step) -> Any:
         result = next(results)
         if isinstance(result, Exception):
             raise result
@@ -98,12 +99,28 @@ def test_whatever_goes_wrong_in_a_load_is_no_unit_s_fault_and_names_the_model(er
 def test_settings_that_nobody_can_render_stay_the_unit_s_fault() -> None:
     worker = Told()
 
-    def make(_: RenderSettings) -> Renderer:
+    def make(_: RenderSettings, step: Step) -> Renderer:
         raise UnitFault("render.size: too large")
 
     with pytest.raises(UnitFault):
         loading(make, worker)(RENDER)
     assert (worker.info["loading"], worker.info["trouble"]) == (None, None)
+
+
+def test_a_load_tells_its_steps_and_may_be_interrupted_by_them() -> None:
+    """A cancel during a download is no trouble of the model's."""
+    worker, steps = Told(), list[int]()
+
+    def make(render: RenderSettings, step: Step) -> Renderer:
+        while True:
+            steps.append(1)
+            step()
+
+    lease = Lease("a", watch=lambda: Interrupt.CANCELLED if len(steps) > 2 else None, poll_seconds=0)
+    with pytest.raises(UnitInterrupted, match="cancelled"):
+        loading(make, worker)(RENDER, lease.step)
+    assert len(steps) == 3
+    assert worker.info["trouble"] is None
 
 
 def test_a_preload_is_a_model_a_model_at_a_revision_or_settings() -> None:

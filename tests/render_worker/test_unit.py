@@ -104,7 +104,7 @@ class Bench:
             store=self.store,
             board=self.board,  # type: ignore[arg-type]
             faults=Faults(faults),
-            renderers=lambda _: self.renderer,
+            renderers=lambda render, step: self.renderer,
             drawer=drawer,
             metrics=self.metrics,
             worker="w",

@@ -199,7 +199,7 @@ def test_two_workers_on_the_real_store_give_one_commit_and_one_shard(store: Obje
             store=store,
             board=board,
             faults=Meeting(),
-            renderers=CollageRenderer,
+            renderers=lambda render, step: CollageRenderer(render),
             drawer=drawer,
             metrics=RenderMetrics(),
             worker="w",

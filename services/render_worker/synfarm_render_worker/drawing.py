@@ -84,10 +84,6 @@ class UnitDrawer:
         waiting: list[Future[EncodedImage]] = []
         render_seconds, stored, pixels = 0.0, 0, 0
 
-        def step() -> None:
-            lease.progress()
-            lease.check()
-
         renderer.spent()  # of a unit that was let go
         for start in range(0, len(plan), size):
             lease.check()
@@ -96,7 +92,7 @@ class UnitDrawer:
             self._metrics.batch.set(len(batch))
             began = time.monotonic()
             with self._device.drawing():
-                drawn = renderer.render([request for _, _, request in batch], step)
+                drawn = renderer.render([request for _, _, request in batch], lease.step)
             seconds = time.monotonic() - began
             render_seconds += seconds
             self._metrics.render_seconds.observe(seconds)

@@ -6,11 +6,12 @@ import time
 
 from synfarm.contracts.jobs import RenderSettings
 from synfarm.faults import Faults
+from synfarm.queue.lease import UnitInterrupted
 from synfarm.queue.patience import Patience
 from synfarm.queue.presence import Presence
 from synfarm.queue.unit import EnvironmentFault, UnitFault
 from synfarm.telemetry import get_logger
-from synfarm_render_worker.renderer import Renderer, RendererFactory
+from synfarm_render_worker.renderer import Renderer, RendererFactory, Step, no_step
 
 __all__ = ["ToldLoading", "model_name", "preload"]
 
@@ -31,12 +32,13 @@ class ToldLoading:
         self._renderers, self._presence, self._patience, self._faults = renderers, presence, patience, faults
         self._last: Renderer | None = None
 
-    def __call__(self, render: RenderSettings) -> Renderer:
+    def __call__(self, render: RenderSettings, step: Step = no_step) -> Renderer:
         """The renderer of a job's settings. Reaches the fault hook ``render.load``.
 
         Raises:
             UnitFault: the settings cannot be rendered by anyone.
             EnvironmentFault: it cannot be loaded here and now, whatever went wrong: no unit is to blame.
+            UnitInterrupted: ``step`` says that the unit must be let go; what was loaded so far is given up.
         """
         name, began = model_name(render), time.monotonic()
         changes: dict[str, object] = {}
@@ -44,9 +46,9 @@ class ToldLoading:
         try:
             with self._patience.loading() as load:
                 self._faults.reach("render.load")
-                made = self._renderers(render)
+                made = self._renderers(render, step)
                 load.happened = name is not None and made is not self._last
-        except UnitFault:
+        except (UnitFault, UnitInterrupted):
             raise
         except Exception as error:
             changes = {"trouble": _in_words(name, error)} | ({"model": None} if name else {})

@@ -114,8 +114,16 @@ class Renderer(Protocol):
         """Since the last call."""
 
 
-RendererFactory = Callable[[RenderSettings], Renderer]
-"""Gives the renderer for a job's settings, kept from the last call where they allow it."""
+class RendererFactory(Protocol):
+    """Gives the renderer for a job's settings, kept from the last call where they allow it."""
+
+    def __call__(self, render: RenderSettings, step: Step = no_step) -> Renderer:
+        """``step`` is called while a model is fetched, loaded and made ready; what it raises passes through.
+
+        Raises:
+            UnitFault: the settings cannot be rendered by anyone.
+            EnvironmentFault: they cannot be rendered here and now.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,7 @@ class UnitRenderer:
     def _drawn(self, spec: JobSpec, task: UnitTask, lease: Lease, began: float) -> _Drawn:
         jsonl = self._captions(task)
         records = read_captions(spec, task.unit, jsonl)
-        renderer = self._renderers(spec.render)
+        renderer = self._renderers(spec.render, lease.step)
         self._loaded(renderer)
         by = DrawnBy.of(renderer)
         kept = [record for record in records if record.text is not None]

@@ -75,6 +75,15 @@ class Lease:
         """Tell that work goes on; call after every piece (a request, a batch, an upload). Costs nothing."""
         self._progressed = time.monotonic()
 
+    def step(self) -> None:
+        """Both at once, for work in small steps: tell that it goes on, and hear whether it must stop.
+
+        Raises:
+            UnitInterrupted: as :meth:`check`.
+        """
+        self.progress()
+        self.check()
+
     def check(self, *, drawn: bool = False) -> None:
         """Call each step or batch: Redis is asked at most once a second.
 

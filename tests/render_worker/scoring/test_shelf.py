@@ -52,13 +52,13 @@ def test_models_are_loaded_once_and_let_go_when_a_job_does_not_ask(shelf: Scorer
 
 def test_a_job_without_scores_gets_the_renderer_itself(shelf: ScorerShelf) -> None:
     renderer = FakeRenderer()
-    make = with_scores(lambda _: renderer, shelf)
+    make = with_scores(lambda _, step: renderer, shelf)
     assert make(settings()) is renderer
     assert isinstance(make(settings(CLIP)), ScoringRenderer)
 
 
 def test_scores_go_with_their_images_into_the_row(shelf: ScorerShelf) -> None:
-    renderer = with_scores(lambda _: FakeRenderer(name="diffusers"), shelf)(settings(CLIP, NSFW))
+    renderer = with_scores(lambda _, step: FakeRenderer(name="diffusers"), shelf)(settings(CLIP, NSFW))
     requests = [ImageRequest("a dog", seed) for seed in (1, 2, 3)]
     drawn = renderer.render(requests)
     light = [float(image.pixels.mean()) / 255 for image in drawn]
@@ -107,3 +107,13 @@ def test_a_unit_that_must_be_let_go_is_not_scored() -> None:
 
     with pytest.raises(InterruptedError):
         ScoringRenderer(FakeRenderer(), [Never()]).render([ImageRequest("a", 1)], stop)
+
+
+def test_the_renderer_with_scores_stays_while_nothing_changes() -> None:
+    """Whoever watches for loads takes another object for a model that was loaded."""
+    kept = FakeRenderer(name="diffusers")
+    make = with_scores(lambda _, step: kept, ScorerShelf(lambda name, ref: FakeScorer()))
+    first = make(settings(CLIP))
+    assert make(settings(CLIP)) is first
+    assert make(settings(CLIP, NSFW)) is not first
+    assert make(settings()) is kept

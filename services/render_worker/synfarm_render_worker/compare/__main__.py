@@ -22,7 +22,7 @@ from synfarm_render_worker.compare.features import LITE0, lite0_if_installed, ti
 from synfarm_render_worker.compare.measures import Features, Grey, Measure, ssim_if_installed
 from synfarm_render_worker.compare.picture import MOST_ROWS, grid
 from synfarm_render_worker.compare.rounds import Drawn, draw
-from synfarm_render_worker.renderer import Renderer, RendererFactory
+from synfarm_render_worker.renderer import Renderer, RendererFactory, Step, no_step
 from synfarm_render_worker.scoring.scorer import CLIP
 from synfarm_render_worker.scoring.shelf import make_scorer
 from synfarm_render_worker.settings import RenderWorkerSettings
@@ -94,11 +94,11 @@ def _renderers(settings: RenderWorkerSettings) -> RendererFactory:
     """A shelf for each model: columns of one model share its weights, and those of another do not push it out."""
     shelves: dict[tuple[str | None, str | None, LoraRef | None], RendererShelf] = {}
 
-    def make(render: RenderSettings) -> Renderer:
+    def make(render: RenderSettings, step: Step = no_step) -> Renderer:
         weights = (render.model, render.revision, render.lora)
         if weights not in shelves:
             shelves[weights] = RendererShelf(settings)
-        return shelves[weights](render)
+        return shelves[weights](render, step)
 
     return make
 

@@ -18,6 +18,11 @@ class ScoringRenderer:
     def __init__(self, renderer: Renderer, scorers: Sequence[Scorer]) -> None:
         self._renderer, self._scorers = renderer, scorers
 
+    def is_of(self, renderer: Renderer, scorers: Sequence[Scorer]) -> bool:
+        """Whether it is made of these very ones."""
+        mine, theirs = (self._renderer, *self._scorers), (renderer, *scorers)
+        return len(mine) == len(theirs) and all(a is b for a, b in zip(mine, theirs, strict=True))
+
     @property
     def name(self) -> str:
         return self._renderer.name

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from synfarm.contracts.render_settings import ModelRef, RenderSettings
 from synfarm.queue.unit import EnvironmentFault
 from synfarm_render_worker.model_files import ModelFiles
-from synfarm_render_worker.renderer import Renderer, RendererFactory
+from synfarm_render_worker.renderer import Renderer, RendererFactory, Step, no_step
 from synfarm_render_worker.scoring.scorer import CLIP, NSFW, Scorer
 from synfarm_render_worker.scoring.scoring_renderer import ScoringRenderer
 from synfarm_render_worker.settings import RenderWorkerSettings
@@ -65,8 +65,16 @@ class ScorerShelf:
 def with_scores(renderers: RendererFactory, scorers: ScorerShelf) -> RendererFactory:
     """``renderers``, whose images have the scores that the job asks for."""
 
-    def make(render: RenderSettings) -> Renderer:
-        renderer, wanted = renderers(render), scorers(render)
-        return ScoringRenderer(renderer, wanted) if wanted else renderer
+    last: ScoringRenderer | None = None
+
+    def make(render: RenderSettings, step: Step = no_step) -> Renderer:
+        nonlocal last
+        renderer, wanted = renderers(render, step), scorers(render)
+        if not wanted:
+            return renderer
+        # The same one while nothing changes: by that others see that nothing was loaded.
+        if last is None or not last.is_of(renderer, wanted):
+            last = ScoringRenderer(renderer, wanted)
+        return last
 
     return make
