@@ -38,7 +38,7 @@ SPEC = JobSpec(
 
 
 def test_a_run_chooses_captions_by_the_scores_of_their_images() -> None:
-    renderer = with_scores(lambda _: FakeRenderer(), ScorerShelf(lambda name, _: FakeScorer(name)))(SPEC.render)
+    renderer = with_scores(lambda _, step: FakeRenderer(), ScorerShelf(lambda name, _: FakeScorer(name)))(SPEC.render)
     records = [
         CaptionRecord(
             caption_id=caption_id(JOB, i), index=i, concept="dog", text=f"dog {i}", draws=1, llm_seed=0, llm_model="m"

@@ -6,16 +6,26 @@ import sys
 
 from synfarm.contracts.jobs import RenderSettings
 from synfarm_render_worker.metrics import RenderMetrics
-from synfarm_render_worker.renderer import FakeRenderer, Renderer
+from synfarm_render_worker.renderer import FakeRenderer, Renderer, Step, no_step
 from synfarm_render_worker.settings import RenderWorkerSettings
-from synfarm_render_worker.shelf import RendererShelf
-from synfarm_render_worker.worker import counted, run
+from synfarm_render_worker.worker import run
 
 
-def make(render: RenderSettings) -> Renderer:
-    return FakeRenderer(size=render.size, model=render.model, capability=render.capability)
+class FakeShelf:
+    """Room for one renderer, as the real one."""
+
+    def __init__(self, metrics: RenderMetrics) -> None:
+        self._metrics = metrics
+        self._kept: tuple[RenderSettings, Renderer] | None = None
+
+    def __call__(self, render: RenderSettings, step: Step = no_step) -> Renderer:
+        if self._kept is None or self._kept[0] != render:
+            made = FakeRenderer(size=render.size, model=render.model, capability=render.capability)
+            self._kept = (render, made)
+            self._metrics.count_load(0.0)
+        return self._kept[1]
 
 
 if __name__ == "__main__":
     metrics = RenderMetrics()
-    sys.exit(run(RendererShelf(counted(make, metrics)), RenderWorkerSettings(), metrics))
+    sys.exit(run(FakeShelf(metrics), RenderWorkerSettings(), metrics))
