@@ -12,6 +12,7 @@ import random
 import sys
 import time
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -25,6 +26,8 @@ from tests.chaos.random_faults.storm import Storm
 from synfarm.contracts import layout
 from synfarm.contracts.commits import Commit
 from synfarm.contracts.manifests import Ended
+from synfarm.housekeeping.collecting import collect
+from synfarm.housekeeping.verification.verifying import verify
 from synfarm.storage.protocol import ObjectStore
 
 pytestmark = [pytest.mark.chaos, pytest.mark.integration]
@@ -90,6 +93,7 @@ async def _survive(farm: Any, seed: int, pace: Pace, *, seconds: float, extra: d
         _assert_counted(site, ended)
         _assert_in_work(f.store, site.jobs, storm)
         for job in site.jobs:
+            assert verify(f.store, job).findings == ()
             _assert_no_orphans(f.store, job)
         # It is not only idle: it works.
         job = (await f.submit(captions=8)).job
@@ -125,7 +129,9 @@ def _assert_in_work(store: ObjectStore, jobs: list[str], storm: Storm) -> None:
 
 
 def _assert_no_orphans(store: ObjectStore, job: str) -> None:
-    # HERE `synfarm gc` is to be called, with its clock moved by two days, in place of this loop.
-    for key in orphans(store, job):
-        store.delete(key)
+    """What `synfarm gc` leaves are the tars that commits name; younger than a day, it leaves all of them."""
+    found = orphans(store, job)
+    assert collect(store, job=job, delete=True).objects == 0
+    assert orphans(store, job) == found
+    collect(store, job=job, now=store.now() + timedelta(days=2), delete=True)
     assert orphans(store, job) == set()
