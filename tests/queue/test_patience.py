@@ -24,7 +24,6 @@ def test_silence_is_a_hang_after_the_stall_time(clock: SimpleNamespace) -> None:
 
 def test_a_load_and_the_first_step_after_it_have_a_bound_of_their_own(clock: SimpleNamespace) -> None:
     patience = Patience(10, 100)
-    patience.unit_begins()
     with patience.loading():
         assert patience.bound == 100
         clock.now += 99
@@ -34,8 +33,16 @@ def test_a_load_and_the_first_step_after_it_have_a_bound_of_their_own(clock: Sim
         assert patience.load_is_over
         assert patience.is_over(101)
     assert not patience.load_is_over
-    patience.unit_ends()
-    assert patience.is_over(11)
+
+
+def test_a_load_that_tells_its_unit_of_progress_may_take_as_long_as_it_likes(clock: SimpleNamespace) -> None:
+    patience = Patience(10, 100)
+    patience.unit_begins()
+    with patience.loading():
+        clock.now += 1000
+        assert not patience.load_is_over
+        assert not patience.is_over(9)
+        assert patience.is_over(11)
 
 
 def test_once_work_goes_on_after_a_load_the_rule_is_as_ever(clock: SimpleNamespace) -> None:

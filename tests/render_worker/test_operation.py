@@ -203,7 +203,7 @@ def test_a_worker_that_loads_is_no_worker_that_hangs(site: Site, port: int, tmp_
 
 def test_every_end_and_every_pause_is_told_within_fifteen_seconds(site: Site, tmp_path: Path) -> None:
     killed, stopped, stopping = (
-        site.start(port, SYNFARM_FAULTS=f"render.before_upload:hang:{tmp_path / name}")
+        site.start(port, SYNFARM_FAULTS=f"render.after_claim:hang:{tmp_path / name}")
         for port, name in zip(HeldPorts(3).numbers, ("a", "b", "c"), strict=True)
     )
     for worker in (killed, stopped, stopping):
@@ -262,12 +262,11 @@ def test_a_worker_that_loses_its_broker_commits_its_unit_and_ends_with_75(
 
 
 def test_a_model_named_for_loading_is_there_before_the_first_unit(
-    site: Site, port: int, tiny_pipeline_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    site: Site, port: int, models: Path, tmp_path: Path
 ) -> None:
     """First its folder is missing: not ready, with the reason; then it is there, and the worker goes on by itself."""
-    models = tmp_path / "models"
-    models.mkdir()
-    monkeypatch.chdir(models)
+    mounted = tmp_path / "mounted"
+    mounted.mkdir()
     render = RenderSettings(renderer="diffusers", model="tiny", revision="abc", family="tiny", size=32, steps=2)
     spec = site.submit(render=render)
     worker = site.start(
@@ -275,7 +274,7 @@ def test_a_model_named_for_loading_is_there_before_the_first_unit(
         SYNFARM_RENDER_CAPABILITIES='["tiny-s"]',
         SYNFARM_RENDER_PRELOAD=render.to_bytes().decode(),
         SYNFARM_RENDER_PRELOAD_RETRY_SECONDS="0.5",
-        SYNFARM_RENDER_MODELS=str(models),
+        SYNFARM_RENDER_MODELS=str(mounted),
         HF_HUB_OFFLINE="1",
     )
     site.until(lambda: "'tiny'" in str(worker.probe("/readyz")[1].get("missing")), 120)
@@ -284,7 +283,7 @@ def test_a_model_named_for_loading_is_there_before_the_first_unit(
     assert worker.probe("/healthz")[0] == 200
     site.until(lambda: (info := site.told(worker)) is not None and "'tiny'" in (info.trouble or ""))
     assert site.committed(spec) == 0, "it takes no unit"
-    shutil.copytree(tiny_pipeline_folder, models / "tiny")
+    shutil.copytree(models / "sd", mounted / "tiny")
     site.until(lambda: worker.probe("/readyz")[0] == 200, 120)
     assert worker.probe("/readyz")[1] == {"status": "ready", "missing": {}, "model": "tiny@abc"}
     site.until(lambda: (info := site.told(worker)) is not None and (info.model, info.trouble) == ("tiny@abc", None))
