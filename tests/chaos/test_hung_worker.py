@@ -17,8 +17,8 @@ pytestmark = [pytest.mark.chaos, pytest.mark.integration, pytest.mark.timeout(24
 async def test_a_unit_that_hangs_once_is_drawn_and_one_that_hangs_every_worker_is_given_up(
     farm: Any, quick: dict[str, str], tmp_path: Path
 ) -> None:
-    once = [f"render.before_upload:unit=1:hang:{tmp_path / 'once'}"]
-    always = [f"render.before_upload:unit=3:hang:{tmp_path / str(number)}" for number in range(3)]
+    once = [f"render.after_claim:unit=1:hang:{tmp_path / 'once'}"]
+    always = [f"render.after_claim:unit=3:hang:{tmp_path / str(number)}" for number in range(3)]
     bounds = {"SYNFARM_RENDER_STALL_SECONDS": "4", "SYNFARM_FEEDER_MAX_LOST_WORKERS": "3"}
     async with farm(extra={**quick, **bounds}, faults={"render-worker": ";".join(once + always)}) as f:
         job = (await f.submit(captions=24, error_budget=0.5)).job
