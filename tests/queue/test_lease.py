@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from redis import Redis
 
 from synfarm.contracts.renders import UnitTask
+from synfarm.queue import lease as module
 from synfarm.queue.board import Board
 from synfarm.queue.keys import Keys
 from synfarm.queue.lease import Interrupt, Lease, LeaseBook, LeaseSettings, UnitInterrupted
@@ -118,3 +120,22 @@ def test_check_asks_at_most_once_a_second_and_the_end_of_grace_interrupts() -> N
     with pytest.raises(UnitInterrupted) as caught:
         Lease("a", remaining=lambda: 0.0).check()
     assert caught.value.interrupt is Interrupt.DRAINING
+
+
+def test_a_redis_that_answers_slowly_is_not_asked_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    asked = []
+
+    def slow() -> None:
+        asked.append(clock.now)
+        clock.now += 1.5  # as long as a Redis takes that is away
+
+    lease = Lease("a", watch=slow)
+    for _ in range(10):
+        lease.check()
+        clock.now += 0.1
+    assert asked == [0.0]
+    clock.now += 0.1
+    lease.check()
+    assert len(asked) == 2
