@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from synfarm.contracts.manifests import Counts, Ended, ManifestLine, ManifestPar
 from synfarm.contracts.runs import DatasetRef, RunAttempt, RunSpec
 from synfarm.storage.protocol import ObjectStore
 from synfarm.storage.shard_writer import ShardWriter
-from synfarm_trainer.config import TrainConfig, to_dict
+from synfarm_trainer.config import OBJECTIVES, SynclrConfig, TrainConfig, to_dict
 from synfarm_trainer.presets import resolve
 
 JOB = "01hzzzzzzzzzzzzzzzzzzzzzz0"
@@ -74,10 +75,10 @@ def small_config() -> Callable[..., TrainConfig]:
 
 
 def _small(overrides: dict[str, object]) -> TrainConfig:
-    """An objective without heads leaves out the widths of heads."""
-    base = SMALL
-    if overrides.get("objective.name") == "supce":
-        base = {name: value for name, value in SMALL.items() if not name.startswith("objective.")}
+    """Widths of heads that the chosen objective does not have are left out."""
+    chosen = OBJECTIVES.get(str(overrides.get("objective.name", "synclr")), SynclrConfig)
+    known = {f"objective.{item.name}" for item in fields(chosen)}
+    base = {name: value for name, value in SMALL.items() if not name.startswith("objective.") or name in known}
     return resolve("tiny", {**base, **overrides})
 
 

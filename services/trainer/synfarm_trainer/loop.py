@@ -61,7 +61,6 @@ class Trainer:
         """``reach`` is called with a step's number before it begins (fault hook ``train.step``)."""
         self._config, self._objective, self._optimizer = config, objective, optimizer
         self._loader, self._ranks, self._steps_per_epoch = loader, ranks, steps_per_epoch
-        self._parameters = list(objective.student.parameters())
         self._reach, self._stop_asked = reach, stop_asked
         self.refilled = refilled
 
@@ -89,7 +88,9 @@ class Trainer:
         terms = self._objective.accumulate_gradients(
             _tensors(batch, config), ranks, step=index, micro_crops=captions * config.crops_of_caption
         )
-        gradient = ranks.sum_gradients(self._parameters)
+        # Asked anew: an objective may hold some still during its first steps.
+        parameters = [p for p in self._objective.student.parameters() if p.requires_grad]
+        gradient = ranks.sum_gradients(parameters)
         mine = [*map(float, terms.losses.values()), *terms.monitors.values()]
         mine += [float(len(batch.refilled)), float(self._stop_asked()), batch.wait_seconds]
         told = ranks.gather(torch.tensor([mine], dtype=torch.float64)).tolist()
@@ -103,7 +104,7 @@ class Trainer:
         self.refilled += len(refills)
 
         if config.optim.clip_norm and norm > config.optim.clip_norm:
-            for parameter in self._parameters:
+            for parameter in parameters:
                 if parameter.grad is not None:
                     parameter.grad.mul_(config.optim.clip_norm / norm)
         self._optimizer.step()

@@ -15,10 +15,15 @@ _SLOTS = ("exp_avg", "exp_avg_sq", "step")
 
 
 def build_optimizer(module: nn.Module, config: OptimConfig) -> AdamW:
-    """Tensors of fewer than two dimensions and biases are not decayed (method section 3.8, rule of the release)."""
+    """Tensors of fewer than two dimensions and biases are not decayed (method section 3.8, rule of the release).
+
+    What takes no gradient when the optimiser is built is none of its business: it would be decayed to nothing.
+    """
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
     for name, parameter in module.named_parameters():
+        if not parameter.requires_grad:
+            continue
         (plain if parameter.ndim < 2 or name.endswith("bias") else decayed).append(parameter)
     groups = [{"params": decayed, "decays": True}, {"params": plain, "decays": False, "weight_decay": 0.0}]
     return AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.eps, foreach=True)
@@ -43,12 +48,11 @@ def moments(module: nn.Module, optimizer: AdamW) -> dict[str, Tensor]:
 
 
 def load_moments(module: nn.Module, optimizer: AdamW, tensors: Mapping[str, Tensor]) -> None:
-    """The inverse of :func:`moments`.
+    """The inverse of :func:`moments`. A parameter of which there are none had not been stepped.
 
     Raises:
-        KeyError: a parameter's moments are missing.
+        KeyError: a part of a parameter's moments is missing.
     """
-    if not tensors:
-        return
     for name, parameter in module.named_parameters():
-        optimizer.state[parameter] = {slot: tensors[f"{slot}.{name}"].clone() for slot in _SLOTS}
+        if any(f"{slot}.{name}" in tensors for slot in _SLOTS):
+            optimizer.state[parameter] = {slot: tensors[f"{slot}.{name}"].clone() for slot in _SLOTS}

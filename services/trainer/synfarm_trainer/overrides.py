@@ -19,7 +19,8 @@ def field_names(config: TrainConfig) -> tuple[str, ...]:
 def _other_objective(section: Mapping[str, Any], name: str) -> dict[str, Any]:
     """The section of another objective: its own defaults, in the widths that the preset chose."""
     made: dict[str, Any] = to_dict(OBJECTIVES[name](name=name))
-    return {**made, **{size: section[size] for size in SIZES if size in section and size in made}}
+    chosen = {of: section[size] for size, of in SIZES.items() if size in section}
+    return {**made, **{size: chosen[of] for size, of in SIZES.items() if size in made and of in chosen}}
 
 
 def apply_overrides(config: TrainConfig, overrides: Mapping[str, object]) -> TrainConfig:

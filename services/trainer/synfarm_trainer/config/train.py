@@ -49,6 +49,7 @@ class TrainConfig:
         need(micro % cell == 0, "execution.micro_captions", f"must be a multiple of data.cell_captions ({cell})")
         if self.uses_masks:
             self._check_masks()
+        self.objective.check(self.data, self.mask, self.model)
         if self.model.drop_path:
             self._check_drops()
 

@@ -22,26 +22,35 @@ def mlp_head(width: int, hidden: int, out: int, *, hidden_layers: int) -> nn.Seq
 
 
 class PatchHead(nn.Module):
-    """(n, width) patch tokens to (n, prototypes) logits: DINO's head.
+    """(n, width) patch or class tokens to (n, prototypes) logits: DINO's head.
 
-    Three linear layers with GELU between them; then gain times the cosine with each prototype.
+    Three linear layers with GELU between them; then gain times the cosine with each prototype. No norm between the
+    layers, as published (DINO's ``use_bn`` is off).
     """
 
-    def __init__(self, width: int, hidden: int, bottleneck: int, prototypes: int) -> None:
+    def __init__(self, width: int, hidden: int, bottleneck: int, prototypes: int, *, train_gain: bool = True) -> None:
+        """
+        Args:
+            train_gain: whether the gains are learned; else they stay 1 (DINO's ``norm_last_layer``).
+        """
         super().__init__()
         self.mlp = nn.Sequential(
             nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, bottleneck)
         )
         self.prototypes = nn.Parameter(torch.empty(prototypes, bottleneck))
-        self.gain = nn.Parameter(torch.ones(prototypes, 1))
+        self.gain = nn.Parameter(torch.ones(prototypes, 1), requires_grad=train_gain)
 
     def embed(self, tokens: Tensor) -> Tensor:
         """(n, width) to (n, bottleneck), normalised: all of a token that the prototypes see."""
         return functional.normalize(self.mlp(tokens), dim=-1)
 
+    def compared(self) -> Tensor:
+        """(prototypes, bottleneck): what an embedded token is compared with, gains times directions."""
+        return self.gain * functional.normalize(self.prototypes, dim=-1)
+
     def compare(self, embedded: Tensor) -> Tensor:
         """(n, bottleneck) to (n, prototypes)."""
-        return functional.linear(embedded, self.gain * functional.normalize(self.prototypes, dim=-1))
+        return functional.linear(embedded, self.compared())
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.compare(self.embed(tokens))

@@ -31,11 +31,14 @@ class Objective(Protocol):
 
     @property
     def student(self) -> nn.Module:
-        """What the optimiser moves."""
+        """What the optimiser moves: the parameters that take a gradient. Its buffers are part of a checkpoint."""
 
     @property
     def teacher(self) -> nn.Module | None:
-        """Its moving average, of a subset of its parameters under the same names; None where there is none."""
+        """Its moving average, of a subset of its parameters under the same names; None where there is none.
+
+        Buffers are its own: a step may move them, the same way on every rank, and they are part of a checkpoint.
+        """
 
     @property
     def backbone(self) -> Backbone:

@@ -1,54 +1,14 @@
-"""What trains the networks: one section a objective, chosen by its name."""
+"""Objectives that tell images apart by contrast."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Literal
 
 from synfarm_trainer.config.checks import need
+from synfarm_trainer.config.objectives.base import ObjectiveConfig
 
-__all__ = [
-    "OBJECTIVES",
-    "SIZES",
-    "ContrastiveConfig",
-    "ObjectiveConfig",
-    "SimclrConfig",
-    "StablerepConfig",
-    "SupceConfig",
-    "SynclrConfig",
-]
-
-SIZES = ("head_hidden", "head_out", "patch_hidden", "patch_bottleneck", "prototypes")
-"""Widths that a preset chose for its backbone: they stay when another objective is chosen."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObjectiveConfig:
-    """What every objective tells of itself; ``name`` chooses the class."""
-
-    name: str
-
-    @property
-    def uses_masks(self) -> bool:
-        """Whether patches of global crops are hidden from the student."""
-        return False
-
-    @property
-    def uses_local_crops(self) -> bool:
-        """Whether it looks at small crops."""
-        return False
-
-    @property
-    def least_views(self) -> int:
-        """Images of a caption that a batch must hold."""
-        return 1
-
-    @property
-    def least_crops(self) -> int:
-        """Global crops of an image that a batch must hold."""
-        return 1
+__all__ = ["ContrastiveConfig", "SimclrConfig", "StablerepConfig", "SynclrConfig"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,20 +97,3 @@ class SimclrConfig(ContrastiveConfig):
     @property
     def least_crops(self) -> int:
         return 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SupceConfig(ObjectiveConfig):
-    """Supervised cross-entropy: the concept is the class. A row of the paper's table 5."""
-
-    name: Literal["supce"] = "supce"
-    label_smoothing: float = 0.0
-
-    def __post_init__(self) -> None:
-        need(0 <= self.label_smoothing < 1, "objective.label_smoothing", "must be in [0, 1)")
-
-
-OBJECTIVES: Mapping[str, type[ObjectiveConfig]] = MappingProxyType(
-    {"synclr": SynclrConfig, "stablerep": StablerepConfig, "simclr": SimclrConfig, "supce": SupceConfig}
-)
-"""By name, as the field ``objective.name`` has it."""

@@ -1,0 +1,31 @@
+"""What trains the networks: one section an objective, chosen by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from synfarm_trainer.config.objectives.base import SIZES, ObjectiveConfig
+from synfarm_trainer.config.objectives.contrastive import ContrastiveConfig, SimclrConfig, StablerepConfig, SynclrConfig
+from synfarm_trainer.config.objectives.supervised import SupceConfig
+
+__all__ = [
+    "OBJECTIVES",
+    "SIZES",
+    "ContrastiveConfig",
+    "ObjectiveConfig",
+    "SimclrConfig",
+    "StablerepConfig",
+    "SupceConfig",
+    "SynclrConfig",
+]
+
+OBJECTIVES: Mapping[str, type[ObjectiveConfig]] = MappingProxyType(
+    {
+        "synclr": SynclrConfig,
+        "stablerep": StablerepConfig,
+        "simclr": SimclrConfig,
+        "supce": SupceConfig,
+    }
+)
+"""By name, as the field ``objective.name`` has it."""
