@@ -127,17 +127,29 @@ def test_every_term_of_the_method_is_told_and_leaves_a_timm_backbone(begin, ever
     assert {"mask_token", "patch_head.gain", "patch_head.prototypes", "predictor.0.weight"} <= set(saved)
 
 
+PROTOTYPES: dict[str, object] = {
+    "data.crops": 2,
+    "data.views": 2,
+    "local_crops.count": 2,
+    "local_crops.size": 8,
+    "objective.prototypes": 24,
+    # Past the checkpoint that the run goes on from: until then the last layer has no moments.
+    "objective.last_layer_frozen": 0.7,
+}
+
+
 @pytest.mark.parametrize(
-    ("overrides", "terms"),
+    ("overrides", "terms", "network"),
     [
-        ({"objective.name": "stablerep"}, ["contrastive"]),
-        ({"objective.name": "simclr", "data.crops": 2, "data.views": 2}, ["contrastive"]),
-        ({"objective.name": "supce", "data.views": 1}, ["cross_entropy"]),
+        ({"objective.name": "stablerep"}, ["contrastive"], "student"),
+        ({"objective.name": "simclr", "data.crops": 2, "data.views": 2}, ["contrastive"], "student"),
+        ({"objective.name": "supce", "data.views": 1}, ["cross_entropy"], "student"),
+        ({"objective.name": "dino", **PROTOTYPES}, ["dino"], "teacher"),
     ],
     ids=lambda value: value.get("objective.name") if isinstance(value, dict) else "",
 )
-def test_each_objective_without_a_teacher_trains_resumes_and_exports_its_student(
-    begin, overrides: dict[str, object], terms: list[str]
+def test_each_objective_trains_resumes_and_exports_its_network(
+    begin, overrides: dict[str, object], terms: list[str], network: str
 ) -> None:
     overrides = {**overrides, "eval.knn": False, "eval.patch_pca": False, "schedule.steps": 6}
     unbroken = MemoryStore()
@@ -146,7 +158,7 @@ def test_each_objective_without_a_teacher_trains_resumes_and_exports_its_student
     told = [StepMetrics.model_validate(line["data"]) for line in begin.journal(0) if line["type"] == "step"]
     assert all(list(metrics.losses) == [*terms, "total"] for metrics in told)
     described = json.loads(unbroken.get(layout.export_file(RUN, "backbone.json")))
-    assert described["network"] == "student"
+    assert described["network"] == network
     VisionTransformer(**described["arguments"]).load_state_dict(
         load(unbroken.get(layout.export_file(RUN, "backbone.safetensors")))
     )

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import math
 
-from synfarm_trainer.config import EmaConfig, OptimConfig, ScheduleConfig, SynclrConfig
+from synfarm_trainer.config import EmaConfig, OptimConfig, PrototypeConfig, ScheduleConfig, SynclrConfig
 
-__all__ = ["ema_momentum", "half_cosine", "learning_rate", "linear", "teacher_temperature", "weight_decay"]
+__all__ = [
+    "ema_momentum",
+    "half_cosine",
+    "learning_rate",
+    "linear",
+    "prototype_temperature",
+    "prototypes_move",
+    "teacher_temperature",
+    "weight_decay",
+]
 
 
 def half_cosine(step: float, steps: float, start: float, end: float) -> float:
@@ -45,3 +54,15 @@ def teacher_temperature(step: int, objective: SynclrConfig) -> float:
         objective.teacher_temperature_steps,
     )
     return end if step >= steps else linear(step, steps, start, end)
+
+
+def prototype_temperature(step: int, schedule: ScheduleConfig, objective: PrototypeConfig) -> float:
+    """Of DINO's targets: linear over its share of the run, then constant."""
+    start, end = objective.teacher_temperature_start, objective.teacher_temperature
+    steps = int(objective.teacher_temperature_warmup * schedule.steps)
+    return end if step >= steps else linear(step, steps, start, end)
+
+
+def prototypes_move(step: int, schedule: ScheduleConfig, objective: PrototypeConfig) -> bool:
+    """Whether the last layer of DINO's head is learned in this step."""
+    return step >= int(objective.last_layer_frozen * schedule.steps)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -13,6 +15,9 @@ import torch
 from torch import Tensor
 
 from synfarm_trainer.ranks import Ranks
+
+# What lies beside the tests, and the slow references of the losses, can be imported by their names.
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "losses")]
 
 T = TypeVar("T")
 

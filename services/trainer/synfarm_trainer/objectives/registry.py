@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from synfarm_trainer.config import TrainConfig
+from synfarm_trainer.objectives.dino import build_dino
 from synfarm_trainer.objectives.protocol import Objective
 from synfarm_trainer.objectives.simclr import build_simclr
 from synfarm_trainer.objectives.stablerep import build_stablerep
@@ -15,7 +16,13 @@ from synfarm_trainer.objectives.synclr import build_synclr
 __all__ = ["build_objective"]
 
 _BUILDERS: Mapping[str, Callable[[TrainConfig, int, int], Objective]] = MappingProxyType(
-    {"synclr": build_synclr, "stablerep": build_stablerep, "simclr": build_simclr, "supce": build_supce}
+    {
+        "synclr": build_synclr,
+        "stablerep": build_stablerep,
+        "simclr": build_simclr,
+        "supce": build_supce,
+        "dino": build_dino,
+    }
 )
 
 

@@ -7,13 +7,16 @@ from types import MappingProxyType
 
 from synfarm_trainer.config.objectives.base import SIZES, ObjectiveConfig
 from synfarm_trainer.config.objectives.contrastive import ContrastiveConfig, SimclrConfig, StablerepConfig, SynclrConfig
+from synfarm_trainer.config.objectives.prototypes import DinoConfig, PrototypeConfig
 from synfarm_trainer.config.objectives.supervised import SupceConfig
 
 __all__ = [
     "OBJECTIVES",
     "SIZES",
     "ContrastiveConfig",
+    "DinoConfig",
     "ObjectiveConfig",
+    "PrototypeConfig",
     "SimclrConfig",
     "StablerepConfig",
     "SupceConfig",
@@ -26,6 +29,7 @@ OBJECTIVES: Mapping[str, type[ObjectiveConfig]] = MappingProxyType(
         "stablerep": StablerepConfig,
         "simclr": SimclrConfig,
         "supce": SupceConfig,
+        "dino": DinoConfig,
     }
 )
 """By name, as the field ``objective.name`` has it."""

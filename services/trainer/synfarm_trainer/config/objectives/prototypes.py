@@ -1,0 +1,67 @@
+"""Objectives in which the student names the prototypes that its teacher saw (method section 4.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from synfarm_trainer.config.checks import need
+from synfarm_trainer.config.objectives.base import ObjectiveConfig
+
+__all__ = ["DinoConfig", "PrototypeConfig"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrototypeConfig(ObjectiveConfig):
+    """What DINO, iBOT and DINOv2 share. Views are crops of one image, as in their papers: ``data.crops``.
+
+    The other images of a caption are other images: each has a loss of its own, and they meet in centers or Sinkhorn
+    only. Epochs of the papers are shares of the run here, of the 100 epochs that their code has as the default.
+    """
+
+    prototypes: int = 65_536
+    prototype_hidden: int = 2048
+    prototype_bottleneck: int = 256
+    train_gain: bool = False
+    """Whether prototypes have gains that are learned; else their length stays 1."""
+    last_layer_frozen: float = 0.01
+    """Share of the run during whose first steps the prototypes stand still (1 epoch of 100)."""
+    student_temperature: float = 0.1
+    teacher_temperature_start: float = 0.04
+    teacher_temperature: float = 0.07
+    """Of the targets, reached linearly in the next field's share of the run (30 epochs of 100)."""
+    teacher_temperature_warmup: float = 0.3
+    targets: Literal["centering", "sinkhorn"] = "centering"
+    """``centering``: the teacher's logits less their moving average. ``sinkhorn``: all prototypes used alike."""
+    center_momentum: float = 0.9
+    sinkhorn_rounds: int = 3
+
+    @property
+    def uses_local_crops(self) -> bool:
+        return True
+
+    @property
+    def least_crops(self) -> int:
+        return 2
+
+    def __post_init__(self) -> None:
+        for name in ("student_temperature", "teacher_temperature", "teacher_temperature_start"):
+            need(getattr(self, name) > 0, f"objective.{name}", "must be positive")
+        for name in ("prototype_hidden", "sinkhorn_rounds"):
+            need(getattr(self, name) >= 1, f"objective.{name}", "must be at least 1")
+        for name in ("prototype_bottleneck", "prototypes"):
+            need(getattr(self, name) >= 2, f"objective.{name}", "must be at least 2")
+        for name in ("last_layer_frozen", "teacher_temperature_warmup"):
+            need(0 <= getattr(self, name) < 1, f"objective.{name}", "is a share of the run, in [0, 1)")
+        need(0 <= self.center_momentum < 1, "objective.center_momentum", "must be in [0, 1)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DinoConfig(PrototypeConfig):
+    """DINO (Caron et al. 2021): a crop's prediction of what the teacher sees in the image's other global crops.
+
+    Defaults are its release's. Of other sections it has ``ema.start`` 0.996, ``optim.weight_decay`` 0.04 to 0.4,
+    ``optim.clip_norm`` 3, ``local_crops.count`` 8 to 10.
+    """
+
+    name: Literal["dino"] = "dino"

@@ -1,0 +1,1 @@
+"""What DINO, iBOT and DINOv2 are made of: networks, targets of class tokens."""
