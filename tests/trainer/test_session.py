@@ -144,6 +144,7 @@ PROTOTYPES: dict[str, object] = {
         ({"objective.name": "stablerep"}, ["contrastive"], "student"),
         ({"objective.name": "simclr", "data.crops": 2, "data.views": 2}, ["contrastive"], "student"),
         ({"objective.name": "supce", "data.views": 1}, ["cross_entropy"], "student"),
+        ({"objective.name": "moco_v3", "data.crops": 2, "data.views": 2}, ["contrastive"], "teacher"),
         ({"objective.name": "dino", **PROTOTYPES}, ["dino"], "teacher"),
     ],
     ids=lambda value: value.get("objective.name") if isinstance(value, dict) else "",
@@ -172,6 +173,15 @@ def test_each_objective_trains_resumes_and_exports_its_network(
         finish(begin(store, overrides=overrides, action=fail))
     finish(begin(store, attempt=1, overrides=overrides))
     assert losses(begin.journal(1)) == {step: whole[step] for step in (4, 5, 6)}
+
+
+def test_what_an_objective_holds_still_is_not_decayed_either(begin) -> None:
+    store, overrides = MemoryStore(), {"objective.name": "moco_v3", "data.crops": 2, "data.views": 2}
+    quick = {"schedule.steps": 6, "optim.weight_decay": 0.5, "eval.knn": False, "eval.patch_pca": False}
+    finish(begin(store, overrides={**overrides, **quick}))
+    third, last = (load(store.get(layout.checkpoint_file(RUN, step, 0, "student.safetensors"))) for step in (3, 6))
+    still = {name for name in third if torch.equal(third[name], last[name])}
+    assert still == {"backbone.patch_embed.proj.weight", "backbone.patch_embed.proj.bias"}
 
 
 def test_the_picture_of_patch_features_shows_held_out_images(begin) -> None:

@@ -6,7 +6,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from synfarm_trainer.config.objectives.base import SIZES, ObjectiveConfig
-from synfarm_trainer.config.objectives.contrastive import ContrastiveConfig, SimclrConfig, StablerepConfig, SynclrConfig
+from synfarm_trainer.config.objectives.contrastive import (
+    ContrastiveConfig,
+    MocoV3Config,
+    SimclrConfig,
+    StablerepConfig,
+    SynclrConfig,
+)
 from synfarm_trainer.config.objectives.prototypes import DinoConfig, PrototypeConfig
 from synfarm_trainer.config.objectives.supervised import SupceConfig
 
@@ -15,6 +21,7 @@ __all__ = [
     "SIZES",
     "ContrastiveConfig",
     "DinoConfig",
+    "MocoV3Config",
     "ObjectiveConfig",
     "PrototypeConfig",
     "SimclrConfig",
@@ -29,6 +36,7 @@ OBJECTIVES: Mapping[str, type[ObjectiveConfig]] = MappingProxyType(
         "stablerep": StablerepConfig,
         "simclr": SimclrConfig,
         "supce": SupceConfig,
+        "moco_v3": MocoV3Config,
         "dino": DinoConfig,
     }
 )

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from synfarm_trainer.config.checks import need
+from synfarm_trainer.config.data import DataConfig, MaskConfig
+from synfarm_trainer.config.model import ModelConfig
 from synfarm_trainer.config.objectives.base import ObjectiveConfig
 
-__all__ = ["ContrastiveConfig", "SimclrConfig", "StablerepConfig", "SynclrConfig"]
+__all__ = ["ContrastiveConfig", "MocoV3Config", "SimclrConfig", "StablerepConfig", "SynclrConfig"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,3 +99,32 @@ class SimclrConfig(ContrastiveConfig):
     @property
     def least_crops(self) -> int:
         return 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MocoV3Config(ObjectiveConfig):
+    """MoCo v3 (Chen, Xie and He 2021): a crop finds its image's other crop among the teacher's keys of the batch.
+
+    Each image is a class of its own; other images of its caption are negatives. Defaults are the paper's for ViTs, but
+    heads have LayerNorm and GELU where it has BatchNorm and ReLU. Of other sections it has ``ema.start`` 0.99,
+    ``optim.weight_decay`` 0.1 throughout.
+    """
+
+    name: Literal["moco_v3"] = "moco_v3"
+    temperature: float = 0.2
+    head_hidden: int = 4096
+    head_out: int = 256
+    freeze_patches: bool = True
+    """Whether the patch projection stays as it was drawn, for stability (paper, section 4)."""
+
+    @property
+    def least_crops(self) -> int:
+        return 2
+
+    def __post_init__(self) -> None:
+        need(self.temperature > 0, "objective.temperature", "must be positive")
+        need(self.head_hidden >= 1, "objective.head_hidden", "must be at least 1")
+        need(self.head_out >= 2, "objective.head_out", "must be at least 2")
+
+    def check(self, data: DataConfig, mask: MaskConfig, model: ModelConfig) -> None:
+        need(data.crops == 2, "data.crops", "moco_v3 compares two crops of an image with each other; set it to 2")
