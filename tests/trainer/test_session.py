@@ -145,6 +145,7 @@ PROTOTYPES: dict[str, object] = {
         ({"objective.name": "simclr", "data.crops": 2, "data.views": 2}, ["contrastive"], "student"),
         ({"objective.name": "supce", "data.views": 1}, ["cross_entropy"], "student"),
         ({"objective.name": "moco_v3", "data.crops": 2, "data.views": 2}, ["contrastive"], "teacher"),
+        ({"objective.name": "mae", "mask.images": 1.0, "mask.ratio": [0.75, 0.75]}, ["pixels"], "student"),
         ({"objective.name": "dino", **PROTOTYPES}, ["dino"], "teacher"),
     ],
     ids=lambda value: value.get("objective.name") if isinstance(value, dict) else "",

@@ -50,6 +50,7 @@ class Backbone(VisionTransformer):
         *,
         masks: Tensor | None = None,
         mask_token: Tensor | None = None,
+        visible: Tensor | None = None,
         kept: Tensor | None = None,
     ) -> Tensor:
         """(n, 3, H, W) to (n, 1 + patches, width): class token and patches after the final norm.
@@ -59,6 +60,8 @@ class Backbone(VisionTransformer):
         Args:
             masks: (n, patches) bool; embeddings of these patches are replaced by ``mask_token`` (1, width) before
                 positions are added.
+            visible: (n, patches) bool, as many in every row; only these go through the blocks and come out, in order
+                (MAE).
             kept: (n, depth, 2) bool; crops that go through a block's attention and its MLP. The others skip the branch,
                 and nothing is computed for them; what is kept weighs more by the inverse of its share.
         """
@@ -66,6 +69,8 @@ class Backbone(VisionTransformer):
         if masks is not None and mask_token is not None:
             x = torch.where(masks.view(*x.shape[:3], 1), mask_token.to(x.dtype), x)
         x = self._pos_embed(x)
+        if visible is not None:
+            x = torch.cat([x[:, :1], x[:, 1:][visible].view(len(x), -1, x.shape[2])], dim=1)
         for number, block in enumerate(self.blocks):
             branches = (
                 lambda y, block=block: block.ls1(block.attn(block.norm1(y))),

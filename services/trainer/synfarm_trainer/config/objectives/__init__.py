@@ -13,6 +13,7 @@ from synfarm_trainer.config.objectives.contrastive import (
     StablerepConfig,
     SynclrConfig,
 )
+from synfarm_trainer.config.objectives.mae import MaeConfig
 from synfarm_trainer.config.objectives.prototypes import DinoConfig, PrototypeConfig
 from synfarm_trainer.config.objectives.supervised import SupceConfig
 
@@ -21,6 +22,7 @@ __all__ = [
     "SIZES",
     "ContrastiveConfig",
     "DinoConfig",
+    "MaeConfig",
     "MocoV3Config",
     "ObjectiveConfig",
     "PrototypeConfig",
@@ -37,6 +39,7 @@ OBJECTIVES: Mapping[str, type[ObjectiveConfig]] = MappingProxyType(
         "simclr": SimclrConfig,
         "supce": SupceConfig,
         "moco_v3": MocoV3Config,
+        "mae": MaeConfig,
         "dino": DinoConfig,
     }
 )
