@@ -147,6 +147,7 @@ PROTOTYPES: dict[str, object] = {
         ({"objective.name": "moco_v3", "data.crops": 2, "data.views": 2}, ["contrastive"], "teacher"),
         ({"objective.name": "mae", "mask.images": 1.0, "mask.ratio": [0.75, 0.75]}, ["pixels"], "student"),
         ({"objective.name": "dino", **PROTOTYPES}, ["dino"], "teacher"),
+        ({"objective.name": "ibot", **PROTOTYPES}, ["dino", "ibot"], "teacher"),
     ],
     ids=lambda value: value.get("objective.name") if isinstance(value, dict) else "",
 )

@@ -6,42 +6,23 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import slow_distilled
 import slow_prototypes
 import torch
-from cuts import ALL_ON, CUTS, IMAGES, LOCAL, TOLERANCE, agree, draw_batch, gradient, made
+from cuts import ALL_ON, CUTS, TOLERANCE, agree, draw_batch, gradient, made
 from torch import Tensor
 
 from synfarm_trainer.config import TrainConfig
 from synfarm_trainer.models.vit import normalise
-from synfarm_trainer.objectives.batch import TensorBatch
 
-VIEWS = 3
 DINO: dict[str, object] = {
     **ALL_ON,
     "objective.name": "dino",
-    "data.crops": VIEWS,
+    "data.crops": 3,
     "objective.prototypes": 6,
     "objective.prototype_hidden": 12,
     "objective.prototype_bottleneck": 8,
 }
-
-
-def by_definition(config: TrainConfig, batch: TensorBatch, objective: Any) -> tuple[Tensor, Tensor]:
-    """The whole batch at once: the loss, and the teacher's logits."""
-    student, teacher = objective.student, objective.teacher
-    whole, local = normalise(batch.pixels, torch.float64), normalise(batch.local_pixels, torch.float64)
-    with torch.no_grad():
-        logits = teacher.class_head(teacher.backbone.tokens(whole)[:, 0])
-        if config.objective.targets == "centering":
-            targets = ((logits - teacher.class_center) / 0.04).softmax(dim=1)
-        else:
-            targets = torch.tensor(slow_prototypes.sinkhorn(logits, 0.04, 3), dtype=torch.float64)
-    of_whole = student.class_head(student.backbone.tokens(whole, kept=batch.kept)[:, 0])
-    of_local = student.class_head(student.backbone.tokens(local, kept=batch.local_kept)[:, 0])
-    crops = [of_whole[torch.arange(IMAGES) * VIEWS + v] for v in range(VIEWS)]
-    crops += [of_local[torch.arange(IMAGES) * LOCAL + c] for c in range(LOCAL)]
-    views = [targets[torch.arange(IMAGES) * VIEWS + v] for v in range(VIEWS)]
-    return slow_prototypes.dino(torch.stack(crops), torch.stack(views), 0.1, VIEWS).mean(), logits
 
 
 @pytest.mark.parametrize(("targets", "gain"), [("centering", False), ("sinkhorn", True)])
@@ -50,16 +31,16 @@ def test_loss_and_gradient_are_those_of_the_definition_at_any_cut(
 ) -> None:
     config = small_config({**DINO, "objective.targets": targets, "objective.train_gain": gain})
     batch, objective = draw_batch(config), made(config)
-    loss, logits = by_definition(config, batch, objective)
-    loss.backward()
+    seen = slow_distilled.by_definition(config, batch, objective)
+    seen.across.backward()
     assert ("class_head.gain" in {n for n, p in objective.student.named_parameters() if p.requires_grad}) == gain
     for world, captions in CUTS:
         found = gradient(on_ranks, config, batch, world=world, captions=captions)
-        agree(found, objective.student, {"dino": loss})
+        agree(found, objective.student, {"dino": seen.across})
         centers = dict(found.objective.teacher.named_buffers())
         assert set(centers) == ({"class_center"} if targets == "centering" else set())
         if centers:
-            moved = slow_prototypes.next_center(logits, objective.teacher.class_center, 0.9)
+            moved = slow_prototypes.next_center(seen.class_logits, objective.teacher.class_center, 0.9)
             assert centers["class_center"].tolist() == pytest.approx(moved, abs=TOLERANCE)
 
 

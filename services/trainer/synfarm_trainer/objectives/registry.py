@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from synfarm_trainer.config import TrainConfig
 from synfarm_trainer.objectives.dino import build_dino
+from synfarm_trainer.objectives.ibot import build_ibot
 from synfarm_trainer.objectives.mae import build_mae
 from synfarm_trainer.objectives.moco_v3 import build_moco_v3
 from synfarm_trainer.objectives.protocol import Objective
@@ -26,6 +27,7 @@ _BUILDERS: Mapping[str, Callable[[TrainConfig, int, int], Objective]] = MappingP
         "moco_v3": build_moco_v3,
         "mae": build_mae,
         "dino": build_dino,
+        "ibot": build_ibot,
     }
 )
 

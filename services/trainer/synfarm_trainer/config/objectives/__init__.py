@@ -14,7 +14,7 @@ from synfarm_trainer.config.objectives.contrastive import (
     SynclrConfig,
 )
 from synfarm_trainer.config.objectives.mae import MaeConfig
-from synfarm_trainer.config.objectives.prototypes import DinoConfig, PrototypeConfig
+from synfarm_trainer.config.objectives.prototypes import DinoConfig, IbotConfig, MaskedPrototypeConfig, PrototypeConfig
 from synfarm_trainer.config.objectives.supervised import SupceConfig
 
 __all__ = [
@@ -22,7 +22,9 @@ __all__ = [
     "SIZES",
     "ContrastiveConfig",
     "DinoConfig",
+    "IbotConfig",
     "MaeConfig",
+    "MaskedPrototypeConfig",
     "MocoV3Config",
     "ObjectiveConfig",
     "PrototypeConfig",
@@ -41,6 +43,7 @@ OBJECTIVES: Mapping[str, type[ObjectiveConfig]] = MappingProxyType(
         "moco_v3": MocoV3Config,
         "mae": MaeConfig,
         "dino": DinoConfig,
+        "ibot": IbotConfig,
     }
 )
 """By name, as the field ``objective.name`` has it."""

@@ -8,7 +8,7 @@ from typing import Literal
 from synfarm_trainer.config.checks import need
 from synfarm_trainer.config.objectives.base import ObjectiveConfig
 
-__all__ = ["DinoConfig", "PrototypeConfig"]
+__all__ = ["DinoConfig", "IbotConfig", "MaskedPrototypeConfig", "PrototypeConfig"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,3 +65,39 @@ class DinoConfig(PrototypeConfig):
     """
 
     name: Literal["dino"] = "dino"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskedPrototypeConfig(PrototypeConfig):
+    """What iBOT and DINOv2 add: patches hidden from the student, of which it names the prototype too.
+
+    Their papers hide blocks of a tenth to a half of every second crop: ``mask.images`` 0.5, ``mask.ratio`` [0.1, 0.5],
+    ``mask.shape`` block. The term is the mean over *all* global crops, where those without masks have 0 (SynCLR's is
+    over the masked ones).
+    """
+
+    ibot_weight: float = 1.0
+    """Of the masked patches beside the class tokens, which have 1."""
+    separate_heads: bool = False
+    """Whether patches have a head of their own, of the same widths as that of class tokens."""
+
+    @property
+    def uses_masks(self) -> bool:
+        return True
+
+    def __post_init__(self) -> None:
+        PrototypeConfig.__post_init__(self)
+        need(self.ibot_weight > 0, "objective.ibot_weight", "must be positive; without masked patches this is dino")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IbotConfig(MaskedPrototypeConfig):
+    """iBOT (Zhou et al. 2022): DINO's class tokens across crops, masked patches within a crop, one head for both.
+
+    Defaults are its release's. Centers of patches are those of masked ones, which alone are targets (its release's are
+    of all). Of other sections it has ``ema.start`` 0.996, ``optim.weight_decay`` 0.04 to 0.4, ``optim.clip_norm`` 3,
+    ``local_crops.count`` 10.
+    """
+
+    name: Literal["ibot"] = "ibot"
+    prototypes: int = 8192

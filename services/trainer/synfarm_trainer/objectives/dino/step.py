@@ -32,7 +32,7 @@ class Dino(Taught[DistilledStudent, DistilledTeacher]):
         student.let_prototypes_move(prototypes_move(step, self._schedule, config))
         parts = batch.parts(micro_crops)
         with torch.no_grad():
-            seen = [teacher(part)[:, 0] for part in parts]
+            seen = [teacher(part)[0] for part in parts]
         temperature = prototype_temperature(step, self._schedule, config)
         lesson = ClassLesson(teacher.class_head, seen, teacher.class_center, config, temperature, ranks)
         images = len(batch) // batch.crops * ranks.world

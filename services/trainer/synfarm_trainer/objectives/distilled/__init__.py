@@ -1,1 +1,1 @@
-"""What DINO, iBOT and DINOv2 are made of: networks, targets of class tokens."""
+"""What DINO, iBOT and DINOv2 are made of: networks, targets of class tokens and of masked patches."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from synfarm_trainer import ema
-from synfarm_trainer.config import PrototypeConfig, TrainConfig
+from synfarm_trainer.config import MaskedPrototypeConfig, PrototypeConfig, TrainConfig
 from synfarm_trainer.models.heads import PatchHead
 from synfarm_trainer.models.vit import build_vit, init_parameters, normalise
 from synfarm_trainer.objectives.batch import TensorBatch
@@ -18,13 +18,14 @@ class _Shared(nn.Module):
     def __init__(self, config: TrainConfig, section: PrototypeConfig) -> None:
         super().__init__()
         self.backbone = build_vit(config.model, config.augment.size)
-        self.class_head = PatchHead(
-            config.model.width,
-            section.prototype_hidden,
-            section.prototype_bottleneck,
-            section.prototypes,
-            train_gain=section.train_gain,
-        )
+        self.class_head = _head(config, section)
+        separate = isinstance(section, MaskedPrototypeConfig) and section.separate_heads
+        self.own_patch_head = _head(config, section) if separate else None
+
+    @property
+    def patch_head(self) -> PatchHead:
+        """That of class tokens, unless patches have their own."""
+        return self.own_patch_head or self.class_head
 
 
 class DistilledTeacher(_Shared):
@@ -33,23 +34,50 @@ class DistilledTeacher(_Shared):
         centered = section.targets == "centering"
         self.class_center: Tensor | None
         self.register_buffer("class_center", torch.zeros(section.prototypes) if centered else None)
+        self.patch_center: Tensor | None
+        masked = centered and section.uses_masks
+        self.register_buffer("patch_center", torch.zeros(section.prototypes) if masked else None)
 
-    def forward(self, part: TensorBatch) -> Tensor:
-        """(m, 1 + patches, width): class token and patches of the part's m global crops, seen whole."""
-        return self.backbone.tokens(normalise(part.pixels, self.backbone.dtype))
+    def forward(self, part: TensorBatch) -> tuple[Tensor, Tensor | None]:
+        """(m, width) class tokens of the part's m global crops, seen whole; (t, width) what the student will not see.
+
+        Copies: as views they would keep all tokens of all micro-batches.
+        """
+        tokens = self.backbone.tokens(normalise(part.pixels, self.backbone.dtype))
+        return tokens[:, 0].clone(), None if part.masks is None else tokens[:, 1:][part.masks]
 
 
 class DistilledStudent(_Shared):
+    def __init__(self, config: TrainConfig, section: PrototypeConfig) -> None:
+        super().__init__(config, section)
+        self.mask_token = nn.Parameter(torch.empty(1, config.model.width)) if section.uses_masks else None
+
     def forward(self, part: TensorBatch) -> tuple[Tensor, Tensor | None]:
-        """As the teacher's for the part's m global crops; and (l, width) class tokens of its local ones, if any."""
+        """(m, 1 + patches, width) of the part's m global crops, and (l, width) class tokens of its local ones, if any.
+
+        One pass serves both terms: the class token of a crop with masks is that of its masked form.
+        """
         dtype = self.backbone.dtype
-        tokens = self.backbone.tokens(normalise(part.pixels, dtype), kept=part.kept)
+        tokens = self.backbone.tokens(
+            normalise(part.pixels, dtype), masks=part.masks, mask_token=self.mask_token, kept=part.kept
+        )
         if part.local_pixels is None:
             return tokens, None
         return tokens, self.backbone.tokens(normalise(part.local_pixels, dtype), kept=part.local_kept)[:, 0]
 
     def let_prototypes_move(self, move: bool) -> None:
-        self.class_head.prototypes.requires_grad_(move)
+        for head in (self.class_head, self.patch_head):
+            head.prototypes.requires_grad_(move)
+
+
+def _head(config: TrainConfig, section: PrototypeConfig) -> PatchHead:
+    return PatchHead(
+        config.model.width,
+        section.prototype_hidden,
+        section.prototype_bottleneck,
+        section.prototypes,
+        train_gain=section.train_gain,
+    )
 
 
 def build_networks(

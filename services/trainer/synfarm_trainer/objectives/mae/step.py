@@ -37,7 +37,7 @@ class Mae(StudentOnly[MaeStudent]):
             assert part.masks is not None
             images = normalise(part.pixels, self.student.backbone.dtype)
             painted, tokens = self.student(images, part.masks, part.kept)
-            classes.append(tokens.detach())
+            classes.append(tokens.detach().clone())
             pixels = patch_pixels(images, self._patch)[part.masks]
             losses = masked_pixel_loss(painted, pixels, normalised=self._config.normalise_patches)
             return {"pixels": losses.sum() / hidden}
