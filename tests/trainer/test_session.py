@@ -148,6 +148,7 @@ PROTOTYPES: dict[str, object] = {
         ({"objective.name": "mae", "mask.images": 1.0, "mask.ratio": [0.75, 0.75]}, ["pixels"], "student"),
         ({"objective.name": "dino", **PROTOTYPES}, ["dino"], "teacher"),
         ({"objective.name": "ibot", **PROTOTYPES}, ["dino", "ibot"], "teacher"),
+        ({"objective.name": "dinov2", **PROTOTYPES}, ["dino", "ibot", "koleo"], "teacher"),
     ],
     ids=lambda value: value.get("objective.name") if isinstance(value, dict) else "",
 )

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from synfarm_trainer.config import TrainConfig
 from synfarm_trainer.objectives.dino import build_dino
+from synfarm_trainer.objectives.dinov2 import build_dinov2
 from synfarm_trainer.objectives.ibot import build_ibot
 from synfarm_trainer.objectives.mae import build_mae
 from synfarm_trainer.objectives.moco_v3 import build_moco_v3
@@ -28,6 +29,7 @@ _BUILDERS: Mapping[str, Callable[[TrainConfig, int, int], Objective]] = MappingP
         "mae": build_mae,
         "dino": build_dino,
         "ibot": build_ibot,
+        "dinov2": build_dinov2,
     }
 )
 

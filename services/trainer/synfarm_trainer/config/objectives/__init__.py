@@ -14,7 +14,13 @@ from synfarm_trainer.config.objectives.contrastive import (
     SynclrConfig,
 )
 from synfarm_trainer.config.objectives.mae import MaeConfig
-from synfarm_trainer.config.objectives.prototypes import DinoConfig, IbotConfig, MaskedPrototypeConfig, PrototypeConfig
+from synfarm_trainer.config.objectives.prototypes import (
+    DinoConfig,
+    Dinov2Config,
+    IbotConfig,
+    MaskedPrototypeConfig,
+    PrototypeConfig,
+)
 from synfarm_trainer.config.objectives.supervised import SupceConfig
 
 __all__ = [
@@ -22,6 +28,7 @@ __all__ = [
     "SIZES",
     "ContrastiveConfig",
     "DinoConfig",
+    "Dinov2Config",
     "IbotConfig",
     "MaeConfig",
     "MaskedPrototypeConfig",
@@ -44,6 +51,7 @@ OBJECTIVES: Mapping[str, type[ObjectiveConfig]] = MappingProxyType(
         "mae": MaeConfig,
         "dino": DinoConfig,
         "ibot": IbotConfig,
+        "dinov2": Dinov2Config,
     }
 )
 """By name, as the field ``objective.name`` has it."""

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from synfarm_trainer.config.checks import need
+from synfarm_trainer.config.data import DataConfig, MaskConfig
+from synfarm_trainer.config.model import ModelConfig
 from synfarm_trainer.config.objectives.base import ObjectiveConfig
 
-__all__ = ["DinoConfig", "IbotConfig", "MaskedPrototypeConfig", "PrototypeConfig"]
+__all__ = ["DinoConfig", "Dinov2Config", "IbotConfig", "MaskedPrototypeConfig", "PrototypeConfig"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,3 +103,34 @@ class IbotConfig(MaskedPrototypeConfig):
 
     name: Literal["ibot"] = "ibot"
     prototypes: int = 8192
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dinov2Config(MaskedPrototypeConfig):
+    """DINOv2 (Oquab et al. 2023): DINO and iBOT with heads apart and Sinkhorn's targets, and KoLeo.
+
+    Defaults are those of its paper's large models, the number of prototypes that of its code (131,072 for ViT-L). Of
+    other sections it has ``ema.start`` 0.992 (0.994), ``optim.weight_decay`` 0.04 to 0.4 (0.2), ``optim.clip_norm`` 3,
+    ``local_crops.count`` 8. Its decay of the learning rate over layers is not offered.
+    """
+
+    name: Literal["dinov2"] = "dinov2"
+    train_gain: bool = True
+    separate_heads: bool = True
+    targets: Literal["centering", "sinkhorn"] = "sinkhorn"
+    koleo_weight: float = 0.1
+    """Of KoLeo, the sum over an image's global crops; 0 for none. A crop's neighbour is looked for among the crops of
+    the same number of the other images of its cell (``data.cell_captions``): the same ones at any number of ranks and
+    micro-batches. The paper's groups are the images of a GPU."""
+
+    def __post_init__(self) -> None:
+        MaskedPrototypeConfig.__post_init__(self)
+        need(self.koleo_weight >= 0, "objective.koleo_weight", "must not be negative")
+
+    def check(self, data: DataConfig, mask: MaskConfig, model: ModelConfig) -> None:
+        need(
+            not self.koleo_weight or data.cell_captions * data.views >= 2,
+            "data.cell_captions",
+            "KoLeo looks for an image's neighbour in its cell, which has one image; raise it to 2 or more, or set "
+            "objective.koleo_weight to 0",
+        )
