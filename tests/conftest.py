@@ -6,10 +6,11 @@ import logging
 import os
 import signal
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from synfarm.local.servers import LocalRedis, LocalS3
@@ -45,6 +46,40 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # The long ones first: side by side, none of them is then left alone at the end.
     items.sort(key=lambda item: not any(item.get_closest_marker(mark) for mark in ("slow", "chaos")))
+
+
+@pytest.fixture(autouse=True)
+def _own_log_context() -> None:
+    """A process under test that ran in this one may have left its name to every line that follows."""
+    structlog.contextvars.clear_contextvars()
+
+
+class Logged(list[dict[str, Any]]):
+    """Stands for a module's logger: keeps its lines, each with its ``event`` and ``level``."""
+
+    def __init__(self, bound: dict[str, Any] | None = None, lines: list[dict[str, Any]] | None = None) -> None:
+        super().__init__()
+        self._bound, self._lines = bound or {}, self if lines is None else lines
+
+    def bind(self, **more: Any) -> Logged:
+        return Logged({**self._bound, **more}, self._lines)
+
+    def __getattr__(self, level: str) -> Callable[..., None]:
+        if level not in ("debug", "info", "warning", "error", "exception"):
+            raise AttributeError(level)
+        return lambda event, **more: self._lines.append({"event": event, "level": level, **self._bound, **more})
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Logged]:
+    """``logged(module)`` to the lines that it logs from here on, however this process logs otherwise."""
+
+    def caught(module: Any) -> Logged:
+        lines = Logged()
+        monkeypatch.setattr(module, "_log", lines)
+        return lines
+
+    return caught
 
 
 @pytest.fixture(scope="session")

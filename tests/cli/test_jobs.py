@@ -202,9 +202,13 @@ def test_workers_tell_what_they_load_and_a_job_that_waits_in_vain_says_so(farm: 
         )
         made = farm.run("jobs", "submit", *options, "--family", "sd15", "--size", "512")
         vain = "no render worker that serves sd15-m can load its model: render.model: 'hub/model' is gated"
-        assert f"Held up: {vain}" in " ".join(made.stderr.split())
+        said = " ".join(made.stderr.split())
+        # The farm has no caption worker either, which is told when it has had the time to start one.
+        assert "Held up: " in said
+        assert vain in said
         shown = JobView.from_bytes(farm.run("jobs", "show", made.stdout.strip(), "--json").stdout)
-        assert shown.stalled == vain
+        assert shown.stalled is not None
+        assert vain in shown.stalled
         assert "stalled" in farm.run("jobs", "show", made.stdout.strip()).stdout
         farm.run("jobs", "cancel", shown.job)
     finally:

@@ -101,7 +101,7 @@ async def test_dead_units_are_tried_again(site: Any, open_page: Any) -> None:
         after = (await page.get(f"/ui/jobs/{job}")).text
     assert "retry" not in offered(after)
     rows = [" ".join(re.sub(r"<[^>]+>", " ", row).split()) for row in re.findall(r"<tr>(.*?)</tr>", after, re.DOTALL)]
-    assert any(re.match(r"2 a retry of its dead units ada, just now queued 48 – – –$", row) for row in rows), rows
+    assert any(re.match(r"2 a retry of its dead units ada, just now stalled 48 – – –$", row) for row in rows), rows
     assert any(re.match(r"1 the job itself ada, just now failed 48 32 2 \d+ d ago$", row) for row in rows), rows
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from synfarm_render_worker import diffusers_renderer
 from synfarm_render_worker.diffusion import compiling
 from synfarm_render_worker.diffusion.compiling import compile_blocks, failed_to_compile, keep_below, to_eager
 from synfarm_render_worker.diffusion.preparing import prepared
@@ -90,7 +91,7 @@ def test_a_compiler_that_fails_is_logged_and_left_alone(
     render_settings: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    logged: Callable[..., Any],
 ) -> None:
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
 
@@ -99,13 +100,12 @@ def test_a_compiler_that_fails_is_logged_and_left_alone(
 
     torch.compiler.reset()
     pretend(monkeypatch, backend)
-    model, render = load("sd3"), render_settings("sd3")
+    model, render, lines = load("sd3"), render_settings("sd3"), logged(diffusers_renderer)
     settings = RenderWorkerSettings(batch=4, compile="on")
     drawn = prepared(render, model, settings, tmp_path)
     assert drawn.render(REQUESTS)
-    out = capsys.readouterr()
-    assert "compilation_failed" in out.out + out.err
-    assert "no C++ compiler here" in out.out + out.err
+    (line,) = (line for line in lines if line["event"] == "compilation_failed")
+    assert "no C++ compiler here" in line["error"]
     assert marked(model) == 0
     prepared(render_settings("sd3", steps=2), model, settings, tmp_path)
     assert marked(model) == 0, "once is enough"

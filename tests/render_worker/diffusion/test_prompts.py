@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from synfarm_render_worker.diffusion import prompts
 from synfarm_render_worker.diffusion.prompts import Prompts
 from synfarm_render_worker.renderer import ImageRequest
 
@@ -81,17 +82,14 @@ def test_together_an_embedding_is_the_same_whatever_is_beside_it(load: Callable[
 
 @pytest.mark.parametrize(("family", "limit"), [("sd", 16), ("sdxl", 16), ("sd3", 256), ("flux", 512)])
 def test_truncated_captions_are_counted_once_and_logged_once_a_unit(
-    renderer: Callable[..., Any], capsys: pytest.CaptureFixture[str], family: str, limit: int
+    renderer: Callable[..., Any], logged: Callable[..., Any], family: str, limit: int
 ) -> None:
-    drawn = renderer(family, batch=2)
+    drawn, lines = renderer(family, batch=2), logged(prompts)
     long = LONG * (6 if limit > 16 else 1)
     captions = ["a dog", long, f"{long} again"]
     drawn.render([ImageRequest(caption, seed) for caption in captions for seed in (1, 2, 3)])
     assert drawn.spent().truncated == 2
-    out = capsys.readouterr()
-    told = [line for line in (out.out + out.err).splitlines() if "caption_truncated" in line]
-    assert len(told) == 1
-    assert f"limit_tokens={limit}" in told[0]
+    assert [(line["event"], line["limit_tokens"]) for line in lines] == [("caption_truncated", limit)]
     drawn.render([ImageRequest(f"{long} and again", 1)])
     assert drawn.spent().truncated == 1
 

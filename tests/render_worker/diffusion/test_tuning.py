@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from synfarm_render_worker.diffusion import preparing
+from synfarm_render_worker.diffusion import preparing, tuning
 from synfarm_render_worker.diffusion.preparing import key_of, prepared
 from synfarm_render_worker.diffusion.tuning import BatchBook, BatchKey, DoesNotFit, tuned
 from synfarm_render_worker.renderer import ImageRequest
@@ -66,21 +66,20 @@ def test_the_book_keeps_entries_by_key_and_is_written_whole(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"a": "b"}', '{"a": 0}', '{"a": 1.5}', "\xff"])
-def test_a_bad_book_is_ignored_with_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str) -> None:
-    path = tmp_path / "batches.json"
+def test_a_bad_book_is_ignored_with_a_warning(tmp_path: Path, logged: Callable[..., Any], content: str) -> None:
+    path, lines = tmp_path / "batches.json", logged(tuning)
     path.write_bytes(content.encode("latin-1"))
     assert BatchBook(path).get(KEY) is None
-    out = capsys.readouterr()
-    assert "batch_file_ignored" in out.out + out.err
+    assert [line["event"] for line in lines] == ["batch_file_ignored"]
     BatchBook(path).put(KEY, 8)
     assert BatchBook(path).get(KEY) == 8
 
 
-def test_a_cache_that_cannot_be_written_stops_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_cache_that_cannot_be_written_stops_nothing(tmp_path: Path, logged: Callable[..., Any]) -> None:
+    lines = logged(tuning)
     (tmp_path / "cache").write_text("a file, not a folder")
     BatchBook(tmp_path / "cache" / "batches.json").put(KEY, 8)
-    out = capsys.readouterr()
-    assert "batch_not_remembered" in out.out + out.err
+    assert "batch_not_remembered" in [line["event"] for line in lines]
 
 
 def test_the_key_tells_guided_from_plain_and_size_from_size(
