@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from synfarm_trainer.losses.multi_positive import multi_positive_loss
+from synfarm_trainer.losses.contrast_tiles import multi_positive_loss_in_tiles
 from synfarm_trainer.objectives.batch import TensorBatch
 from synfarm_trainer.objectives.monitors import spread
 from synfarm_trainer.objectives.protocol import StepTerms
@@ -49,7 +49,7 @@ def accumulate_contrast(
     everyone = ranks.gather(own).requires_grad_()
     start = ranks.rank * count
     places = torch.arange(start, start + count, device=own.device)
-    losses = multi_positive_loss(
+    losses = multi_positive_loss_in_tiles(
         everyone[start : start + count], everyone, labels, ranks.gather(labels), places, temperature
     )
     loss = losses.sum() / len(everyone)

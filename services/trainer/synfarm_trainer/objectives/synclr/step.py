@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from synfarm_trainer.config import SynclrConfig
-from synfarm_trainer.losses.masked_patches import entropy, masked_patch_loss
-from synfarm_trainer.losses.multi_positive import multi_positive_loss
-from synfarm_trainer.losses.sinkhorn import assignment, prototype_masses
+from synfarm_trainer.losses.contrast_tiles import multi_positive_loss_in_tiles
+from synfarm_trainer.losses.patch_pieces import PatchSide, logit_pieces, masked_patch_loss_in_pieces
+from synfarm_trainer.losses.sinkhorn import prototype_masses
 from synfarm_trainer.models.vit import normalise
 from synfarm_trainer.objectives.batch import TensorBatch
 from synfarm_trainer.objectives.monitors import spread
@@ -39,6 +39,8 @@ class _Lesson:
     """(N,)"""
     embedded: list[Tensor]
     """Of each micro-batch (t, bottleneck), its masked patches; empty without iBOT."""
+    compared: Tensor | None
+    """(prototypes, bottleneck): what they are compared with."""
     masses: Tensor | None
     """(prototypes,): by these each micro-batch finds its targets, which of the whole share would fill the memory."""
     monitors: dict[str, float]
@@ -55,14 +57,15 @@ def _teach(
     patches = [tokens for _, tokens in seen if tokens is not None]
     embedded: list[Tensor] = []
     masses: Tensor | None = None
+    compared: Tensor | None = None
     if patches:
         head = teacher.patch_head
-        embedded = [head.embed(tokens) for tokens in patches]
-        logits = partial(map, head.compare, embedded)
+        embedded, compared = [head.embed(tokens) for tokens in patches], head.compared()
+        logits = partial(logit_pieces, torch.cat(embedded), compared)
         masses = prototype_masses(logits, temperature, config.sinkhorn_rounds, ranks.gather)
         monitors["patch_spread"] = spread(torch.nn.functional.normalize(torch.cat(patches), dim=-1))
     labels = ranks.gather(torch.cat([part.labels for part in parts]))
-    return _Lesson(keys, labels, embedded, masses, monitors)
+    return _Lesson(keys, labels, embedded, compared, masses, monitors)
 
 
 def accumulate_gradients(
@@ -92,7 +95,7 @@ def accumulate_gradients(
     masked_images = 0 if batch.masks is None else ranks.world * int(batch.masks.any(dim=1).sum())
 
     def contrast(anchors: Tensor, labels: Tensor, left_out: Tensor) -> Tensor:
-        losses = multi_positive_loss(anchors, lesson.keys, labels, lesson.labels, left_out, config.temperature)
+        losses = multi_positive_loss_in_tiles(anchors, lesson.keys, labels, lesson.labels, left_out, config.temperature)
         return losses.sum()
 
     totals: dict[str, Tensor] = {}
@@ -108,14 +111,16 @@ def accumulate_gradients(
             anchors, _ = networks.student(normalise(part.local_pixels, dtype), None, part.local_kept)
             labels = part.local_labels
             terms["contrastive_local"] = contrast(anchors, labels, torch.full_like(labels, -1)) / local_crops
-        if part.masks is not None and predicted is not None and lesson.masses is not None:
-            seen = networks.teacher.patch_head.compare(lesson.embedded[place])
-            targets = assignment(seen, patch_temperature, lesson.masses)
-            losses = masked_patch_loss(networks.student.patch_head(predicted), targets, config.student_temperature)
+        if part.masks is not None and predicted is not None and lesson.compared is not None:
+            assert lesson.masses is not None
+            head = networks.student.patch_head
+            mine = PatchSide(head.embed(predicted), head.compared(), config.student_temperature)
+            seen = PatchSide(lesson.embedded[place], lesson.compared, patch_temperature)
+            losses, entropies = masked_patch_loss_in_pieces(mine, seen, lesson.masses)
             # Each masked image weighs the same, whatever its number of masked tokens.
             tokens = part.masks.sum(dim=1, keepdim=True).expand_as(part.masks)[part.masks]
             terms["ibot"] = (losses / tokens).sum() / masked_images
-            uncertainty += float(entropy(targets).sum())
+            uncertainty += float(entropies.sum())
         torch.autograd.backward(torch.stack([weights[name] * term for name, term in terms.items()]).sum())
         for name, term in terms.items():
             totals[name] = totals.get(name, torch.zeros((), dtype=torch.float64)) + term.detach().double().cpu()
