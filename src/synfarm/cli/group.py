@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
 from typing import Any
 
@@ -16,6 +18,12 @@ __all__ = ["CommandGroup"]
 
 class CommandGroup(TyperGroup):
     """Ends each command in good order; an error that nobody foresaw keeps its traceback, for it is a bug."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        command = super().get_command(ctx, cmd_name)
+        if command is not None:
+            _flow(command)
+        return command
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -36,6 +44,17 @@ class CommandGroup(TyperGroup):
             _tell(failure)
             raise typer.Exit(failure.code) from None
         return result
+
+
+def _flow(command: Any) -> None:
+    """Let paragraphs of the help flow: the lines of a docstring end where the code's do, not where the screen does."""
+    paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
+    command.help = "\n\n".join(
+        paragraph if re.search(r"^(\s|- |\x08)", paragraph, re.MULTILINE) else paragraph.replace("\n", " ")
+        for paragraph in paragraphs
+    )
+    for inner in getattr(command, "commands", {}).values():
+        _flow(inner)
 
 
 def _tell(failure: CommandFailed) -> None:
