@@ -23,6 +23,7 @@ from synfarm.storage.memory import MemoryStore
 from synfarm_trainer.checkpoint import CheckpointInvalid, CheckpointStore, Fenced
 from synfarm_trainer.data.fetch import DatasetDamaged, ShardCache
 from synfarm_trainer.loop import NonFinite
+from synfarm_trainer.losses.clip import LOG_SCALE_LIMIT
 from synfarm_trainer.ranks import Ranks
 from synfarm_trainer.session import Session, Start, exit_reason
 
@@ -136,6 +137,12 @@ PROTOTYPES: dict[str, object] = {
     # Past the checkpoint that the run goes on from: until then the last layer has no moments.
     "objective.last_layer_frozen": 0.7,
 }
+CLIP: dict[str, object] = {
+    "objective.name": "clip",
+    "objective.text_depth": 2,
+    "objective.context": 24,
+    "data.views": 1,
+}
 
 
 @pytest.mark.parametrize(
@@ -149,6 +156,7 @@ PROTOTYPES: dict[str, object] = {
         ({"objective.name": "dino", **PROTOTYPES}, ["dino"], "teacher"),
         ({"objective.name": "ibot", **PROTOTYPES}, ["dino", "ibot"], "teacher"),
         ({"objective.name": "dinov2", **PROTOTYPES}, ["dino", "ibot", "koleo"], "teacher"),
+        (CLIP, ["contrastive"], "student"),
     ],
     ids=lambda value: value.get("objective.name") if isinstance(value, dict) else "",
 )
@@ -176,6 +184,20 @@ def test_each_objective_trains_resumes_and_exports_its_network(
         finish(begin(store, overrides=overrides, action=fail))
     finish(begin(store, attempt=1, overrides=overrides))
     assert losses(begin.journal(1)) == {step: whole[step] for step in (4, 5, 6)}
+
+
+def test_the_scale_of_clip_is_back_in_its_bounds_when_a_step_is_saved(begin) -> None:
+    store = MemoryStore()
+    session = begin(store, overrides={**CLIP, "eval.knn": False, "eval.patch_pca": False, "schedule.steps": 3})
+
+    def leave(step: int) -> None:
+        with torch.no_grad():
+            session._objective.student.log_scale.fill_(7.0)
+
+    session._trainer._reach = leave
+    finish(session)
+    saved = load(store.get(layout.checkpoint_file(RUN, 3, 0, "student.safetensors")))
+    assert saved["log_scale"].item() == pytest.approx(LOG_SCALE_LIMIT)
 
 
 def test_what_an_objective_holds_still_is_not_decayed_either(begin) -> None:

@@ -108,6 +108,7 @@ class Trainer:
                 if parameter.grad is not None:
                     parameter.grad.mul_(config.optim.clip_norm / norm)
         self._optimizer.step()
+        self._objective.after_step()
         self._optimizer.zero_grad(set_to_none=True)
         if (teacher := self._objective.teacher) is not None:
             ema.update(teacher, self._objective.student, momentum)
@@ -149,8 +150,10 @@ class Trainer:
 def _tensors(batch: RankBatch, config: TrainConfig) -> TensorBatch:
     """What the loader gives, crop by crop, without a copy."""
     each = config.crops_of_caption
-    drawn = (batch.local_pixels, batch.masks, batch.kept, batch.local_kept)
-    local_pixels, masks, kept, local_kept = (None if array is None else torch.from_numpy(array) for array in drawn)
+    given = (batch.local_pixels, batch.masks, batch.kept, batch.local_kept, batch.texts)
+    local_pixels, masks, kept, local_kept, texts = (
+        None if array is None else torch.from_numpy(array) for array in given
+    )
     return TensorBatch(
         pixels=torch.from_numpy(batch.pixels),
         labels=torch.from_numpy(batch.rows.repeat(each)),
@@ -160,4 +163,5 @@ def _tensors(batch: RankBatch, config: TrainConfig) -> TensorBatch:
         masks=masks,
         kept=kept,
         local_kept=local_kept,
+        texts=texts,
     )

@@ -6,7 +6,7 @@ import pytest
 
 from synfarm.storage.memory import MemoryStore
 from synfarm.storage.protocol import StoreUnavailable
-from synfarm_trainer.data.decode import decode_group
+from synfarm_trainer.data.decode import decode_group, read_caption
 from synfarm_trainer.data.fetch import DatasetDamaged, ShardCache
 from synfarm_trainer.data.manifest import Dataset, load_dataset
 
@@ -85,6 +85,19 @@ def test_a_group_without_a_whole_image_ends_the_run(noisy) -> None:
     shard = ShardCache(store, 1 << 20, wait_seconds=0.001).get(dataset.shards[0])
     with pytest.raises(DatasetDamaged, match=r"every image of caption .*0000000001 is damaged"):
         decode_group(shard, dataset.rows[1], range(4))
+
+
+def test_a_caption_whose_words_are_damaged_ends_a_run_that_reads_them(noisy) -> None:
+    store, dataset = noisy
+    good = ShardCache(store, 1 << 20).get(dataset.shards[0])
+    assert read_caption(good, dataset.rows[1]) == "a thing of kind 1"
+    spoil_image(store, dataset, 1, -1)
+    shard = ShardCache(store, 1 << 20, wait_seconds=0.001).get(dataset.shards[0])
+    with pytest.raises(
+        DatasetDamaged, match=r"0000000001\.json in .* is not the JSON of its caption: restore the shard"
+    ):
+        read_caption(shard, dataset.rows[1])
+    assert read_caption(shard, dataset.rows[2]) == "a thing of kind 2"
 
 
 def test_a_missing_shard_is_named(noisy) -> None:

@@ -13,6 +13,7 @@ from synfarm_trainer.data.fetch import ShardCache
 from synfarm_trainer.data.loader import Loader, RankBatch, batch_sha256, image_numbers
 from synfarm_trainer.data.manifest import load_dataset
 from synfarm_trainer.data.plan import Plan
+from synfarm_trainer.data.texts import encode_text
 from synfarm_trainer.presets import resolve
 
 STEPS = 4
@@ -94,6 +95,25 @@ def test_the_hash_of_a_batch_covers_all_that_was_drawn(stored, every_term: dict[
         changed(model__drop_path=0.4),
     ]
     assert len(set(found)) == 4
+
+
+def test_texts_are_read_where_the_objective_asks_for_them(stored) -> None:
+    """And they are part of the hash: the same images with a shorter text are another batch."""
+    dataset = stored[1]
+    config = resolve("tiny", {**PLAIN, "objective.name": "clip", "objective.context": 24, "data.views": 1})
+    step = batches(*stored, config)[0][0]
+    kinds = [dataset.rows[row].concept.removeprefix("thing ") for row in step.rows.tolist()]
+    expected = [encode_text(f"a thing of kind {kind}", 24) for kind in kinds]
+    assert np.array_equal(step.texts, expected)
+    shared = batches(*stored, config, world=3, threads=2)
+    assert np.array_equal(np.concatenate([part[0].texts for part in shared]), step.texts)
+    assert np.array_equal(np.concatenate([part[0].digests for part in shared]), step.digests)
+    cut = batches(
+        *stored, resolve("tiny", {**PLAIN, "objective.name": "clip", "objective.context": 12, "data.views": 1})
+    )
+    assert np.array_equal(cut[0][0].pixels, step.pixels)
+    assert not np.array_equal(cut[0][0].digests, step.digests)
+    assert batches(*stored, resolve("tiny", PLAIN))[0][0].texts is None
 
 
 def test_local_crops_of_an_image_are_drawn_apart_from_each_other_and_from_the_global_one(stored) -> None:

@@ -7,6 +7,7 @@ from synfarm_trainer.config.model import ModelConfig
 from synfarm_trainer.config.objectives import (
     OBJECTIVES,
     SIZES,
+    ClipConfig,
     ContrastiveConfig,
     DinoConfig,
     Dinov2Config,
@@ -30,6 +31,7 @@ __all__ = [
     "SIZES",
     "AugmentConfig",
     "CheckpointConfig",
+    "ClipConfig",
     "ContrastiveConfig",
     "DataConfig",
     "DinoConfig",

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PIL import Image
+from pydantic import ValidationError
 
-from synfarm.contracts.commits import GroupRow
+from synfarm.contracts.commits import GroupRow, SampleMeta
 from synfarm_trainer.data.fetch import DatasetDamaged, Shard
 
-__all__ = ["DecodedGroup", "decode_group"]
+__all__ = ["DecodedGroup", "decode_group", "read_caption"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,11 @@ class DecodedGroup:
     """RGB, in the order that was asked for."""
     refilled: tuple[tuple[int, int], ...]
     """(image wanted, image taken) of each replacement."""
+
+
+def _intact(shard: Shard, row: GroupRow) -> bool:
+    piece = shard.data[row.offset : row.offset + row.length]
+    return shard.intact or hashlib.sha256(piece).hexdigest() == row.sha256
 
 
 def _decode(data: bytes) -> Image.Image:
@@ -39,8 +45,7 @@ def decode_group(shard: Shard, row: GroupRow, wanted: Sequence[int]) -> DecodedG
         DatasetDamaged: no image of a damaged group is left, or an intact group does not decode.
     """
     members = row.members[:-1]
-    piece = shard.data[row.offset : row.offset + row.length]
-    intact = shard.intact or hashlib.sha256(piece).hexdigest() == row.sha256
+    intact = _intact(shard, row)
 
     def attempt(number: int) -> Image.Image | None:
         member = members[number]
@@ -71,3 +76,21 @@ def decode_group(shard: Shard, row: GroupRow, wanted: Sequence[int]) -> DecodedG
             refilled.append((number, taken))
         images.append(image)
     return DecodedGroup(tuple(images), tuple(refilled))
+
+
+def read_caption(shard: Shard, row: GroupRow) -> str:
+    """The text of a group's caption, from the sample's JSON. Nothing can stand in for it; what parses is intact.
+
+    Raises:
+        DatasetDamaged: it does not parse, or is another caption's.
+    """
+    member = row.members[-1]
+    try:
+        meta = SampleMeta.from_bytes(shard.data[member.offset : member.offset + member.length])
+        wrong = "" if meta.caption_id == row.caption_id else f"it is that of {meta.caption_id}"
+    except ValidationError as error:
+        wrong = str(error)
+    if wrong:
+        cure = "the renderer wrote it so; redo its unit" if _intact(shard, row) else "restore the shard"
+        raise DatasetDamaged(f"{member.name} in {shard.ref.key} is not the JSON of its caption: {cure} ({wrong})")
+    return meta.caption

@@ -18,10 +18,11 @@ from synfarm_trainer.config import TrainConfig
 from synfarm_trainer.data.augment import CropParams, apply_crop, draw_params, local_augment
 from synfarm_trainer.data.cells import draw_kept, draw_masks
 from synfarm_trainer.data.cropids import CropIds, global_crops
-from synfarm_trainer.data.decode import decode_group
+from synfarm_trainer.data.decode import decode_group, read_caption
 from synfarm_trainer.data.fetch import ShardCache
 from synfarm_trainer.data.manifest import Dataset
 from synfarm_trainer.data.plan import Plan
+from synfarm_trainer.data.texts import encode_text
 
 __all__ = ["Loader", "RankBatch", "batch_sha256", "image_numbers"]
 
@@ -46,8 +47,10 @@ class RankBatch:
     """(n, depth, 2): global crops that go through a block's attention and its MLP."""
     local_kept: NDArray[np.bool_] | None
     """(c * views * count, depth, 2): the same for local crops."""
+    texts: NDArray[np.int64] | None
+    """(c, context): tokens of each caption."""
     digests: NDArray[np.uint8]
-    """(c, 32): of each caption's id, pixels, masks and dropped branches."""
+    """(c, 32): of each caption's id, pixels, masks, dropped branches and tokens."""
     refilled: tuple[tuple[int, int, int], ...]
     """(row, image wanted, image taken) of each replacement."""
     wait_seconds: float
@@ -92,6 +95,7 @@ class _Group:
 
     pixels: NDArray[np.uint8]
     local_pixels: NDArray[np.uint8]
+    text: NDArray[np.int64]
     digest: NDArray[np.uint8]
     refilled: tuple[tuple[int, int, int], ...]
 
@@ -140,6 +144,7 @@ class Loader:
                 masks=draws.masks,
                 kept=draws.kept,
                 local_kept=draws.local_kept,
+                texts=np.stack([group.text for group in groups]) if self._config.objective.uses_texts else None,
                 digests=np.stack([group.digest for group in groups]),
                 refilled=tuple(item for group in groups for item in group.refilled),
                 wait_seconds=waited,
@@ -196,8 +201,11 @@ class Loader:
         if (params := draws.local_params) is not None:
             crops = [(image, n * count + i) for n, image in images for i in range(count)]
             local_pixels = np.stack([apply_crop(image, self._local.size, params, n) for image, n in crops])
+        text = np.empty(0, dtype=np.int64)
+        if (objective := self._config.objective).uses_texts:
+            text = encode_text(read_caption(shard, self._dataset.rows[row]), objective.text_context)
         digest = hashlib.sha256(self._dataset.rows[row].caption_id.encode())
-        for data in (pixels.tobytes(), local_pixels.tobytes(), draws.bytes_of(place, len(draws.rows))):
+        for data in (pixels.tobytes(), local_pixels.tobytes(), draws.bytes_of(place, len(draws.rows)), text.tobytes()):
             digest.update(data)
         refilled = tuple((row, wanted, taken) for wanted, taken in group.refilled)
-        return _Group(pixels, local_pixels, np.frombuffer(digest.digest(), dtype=np.uint8), refilled)
+        return _Group(pixels, local_pixels, text, np.frombuffer(digest.digest(), dtype=np.uint8), refilled)

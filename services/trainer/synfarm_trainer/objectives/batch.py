@@ -32,6 +32,8 @@ class TensorBatch:
     """(n, depth, 2) bool."""
     local_kept: Tensor | None = None
     """(n / crops * L, depth, 2) bool."""
+    texts: Tensor | None = None
+    """(captions, context): tokens of each caption."""
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -59,6 +61,7 @@ class TensorBatch:
             masks=cut(self.masks),
             kept=cut(self.kept),
             local_kept=cut(self.local_kept),
+            texts=cut(self.texts),
         )
 
     def parts(self, size: int) -> list[TensorBatch]:

@@ -57,3 +57,6 @@ class Objective(Protocol):
         Raises:
             ValueError: the batch does not suit the objective; the message names the field.
         """
+
+    def after_step(self) -> None:
+        """Bring parameters that have bounds back into them, when the optimiser has moved them."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from synfarm_trainer.config import TrainConfig
+from synfarm_trainer.objectives.clip import build_clip
 from synfarm_trainer.objectives.dino import build_dino
 from synfarm_trainer.objectives.dinov2 import build_dinov2
 from synfarm_trainer.objectives.ibot import build_ibot
@@ -30,6 +31,7 @@ _BUILDERS: Mapping[str, Callable[[TrainConfig, int, int], Objective]] = MappingP
         "dino": build_dino,
         "ibot": build_ibot,
         "dinov2": build_dinov2,
+        "clip": build_clip,
     }
 )
 

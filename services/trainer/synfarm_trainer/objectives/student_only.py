@@ -33,3 +33,6 @@ class StudentOnly(Generic[S]):
         found = self.student.backbone
         assert isinstance(found, Backbone)
         return found
+
+    def after_step(self) -> None:
+        """No parameter has bounds."""

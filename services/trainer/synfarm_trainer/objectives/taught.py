@@ -25,3 +25,6 @@ class Taught(Generic[S, T]):
         found = self.teacher.backbone
         assert isinstance(found, Backbone)
         return found
+
+    def after_step(self) -> None:
+        """No parameter has bounds."""

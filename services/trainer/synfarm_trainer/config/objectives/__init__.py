@@ -22,10 +22,12 @@ from synfarm_trainer.config.objectives.prototypes import (
     PrototypeConfig,
 )
 from synfarm_trainer.config.objectives.supervised import SupceConfig
+from synfarm_trainer.config.objectives.texts import ClipConfig
 
 __all__ = [
     "OBJECTIVES",
     "SIZES",
+    "ClipConfig",
     "ContrastiveConfig",
     "DinoConfig",
     "Dinov2Config",
@@ -52,6 +54,7 @@ OBJECTIVES: Mapping[str, type[ObjectiveConfig]] = MappingProxyType(
         "dino": DinoConfig,
         "ibot": IbotConfig,
         "dinov2": Dinov2Config,
+        "clip": ClipConfig,
     }
 )
 """By name, as the field ``objective.name`` has it."""

@@ -42,6 +42,16 @@ class ObjectiveConfig:
         return False
 
     @property
+    def text_context(self) -> int:
+        """Tokens of a caption's text that it reads; 0 if it reads none."""
+        return 0
+
+    @property
+    def uses_texts(self) -> bool:
+        """Whether it reads captions."""
+        return self.text_context > 0
+
+    @property
     def least_views(self) -> int:
         """Images of a caption that a batch must hold."""
         return 1

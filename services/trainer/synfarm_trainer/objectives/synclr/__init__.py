@@ -43,6 +43,9 @@ class Synclr:
             terms.monitors["teacher_temperature"] = temperature
         return terms
 
+    def after_step(self) -> None:
+        """No parameter has bounds."""
+
 
 def build_synclr(config: TrainConfig, seed: int, concepts: int) -> Objective:
     assert isinstance(config.objective, SynclrConfig)
