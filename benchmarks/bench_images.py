@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import islice, product
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -14,7 +16,7 @@ from synfarm.concepts import load
 from synfarm.contracts.jobs import RenderSettings
 from synfarm_render_worker.collage.renderer import CollageRenderer
 from synfarm_render_worker.encoding import encode
-from synfarm_render_worker.renderer import ImageRequest
+from synfarm_render_worker.renderer import ImageRequest, Pixels
 
 _FRAMES = (
     "a {} on a beach",
@@ -32,6 +34,10 @@ def rate(count: int, work: Callable[[], object]) -> float:
     return count / (time.thread_time() - began)
 
 
+def encoded(images: Sequence[Pixels], image_format: Literal["jpg", "webp"]) -> list[bytes]:
+    return [encode(pixels, image_format, 95) for pixels in images]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=960, help="images a size")
@@ -43,11 +49,11 @@ def main() -> None:
     table = Table("size", "first pass img/s", "artwork kept img/s", "jpg img/s", "webp img/s")
     for size in arguments.sizes:
         collage = CollageRenderer(RenderSettings(size=size))
-        cold = rate(len(requests), lambda: collage.render(requests))  # noqa: B023 - called at once
-        warm = rate(len(requests), lambda: collage.render(requests))  # noqa: B023
+        cold = rate(len(requests), partial(collage.render, requests))
+        warm = rate(len(requests), partial(collage.render, requests))
         pixels = [image.pixels for image in collage.render(requests[:200])]
-        jpg = rate(200, lambda: [encode(p, "jpg", 95) for p in pixels])  # noqa: B023
-        webp = rate(200, lambda: [encode(p, "webp", 95) for p in pixels])  # noqa: B023
+        jpg = rate(200, partial(encoded, pixels, "jpg"))
+        webp = rate(200, partial(encoded, pixels, "webp"))
         table.add_row(str(size), *(f"{value:.0f}" for value in (cold, warm, jpg, webp)))
     Console().print(table)
 

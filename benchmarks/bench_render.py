@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from diffusers_loops import LoopSettings
-from random_pipelines import save_pipeline
+from random_pipelines import sd15_shaped, sd_bench
 from render_farm import WORDS, RenderFarm, WorkerChild
 from rich.console import Console
 from rich.table import Table
@@ -92,7 +92,8 @@ def pipeline(console: Console, options: argparse.Namespace) -> None:
     """Part (a)."""
     with tempfile.TemporaryDirectory() as root, ExitStack() as stack:
         folder = Path(root)
-        save_pipeline(folder / "models" / "bench", options.shape)
+        made = sd_bench() if options.shape == "tiny" else sd15_shaped()
+        made.save_pretrained(folder / "models" / "bench", safe_serialization=True)
         farm = RenderFarm(folder / "farm")
         stack.callback(farm.close)
         settings = LoopSettings(

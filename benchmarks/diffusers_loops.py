@@ -12,8 +12,9 @@ import json
 import sys
 import tarfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from synfarm.settings import StoreSettings
@@ -117,7 +118,7 @@ class Loop:
                 drawn = self._draw(prompts[start : start + self._batch], images)
                 drawing += time.monotonic() - at
                 images += len(drawn)
-                encode: Callable[[Any], bytes] = lambda image: _jpeg(image, self._settings.quality)  # noqa: E731
+                encode = partial(_jpeg, quality=self._settings.quality)
                 files += [self._threads.submit(encode, i) for i in drawn] if self._tuned else map(encode, drawn)
             self._done += 1
             if self._tuned:

@@ -15,8 +15,7 @@ from synfarm.contracts.jobs import RenderSettings
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of models, one a family: ``sd lcm sdxl sd3 flux``."""
     import torch
-
-    from synfarm_render_worker.diffusion.random_models import TINY
+    from benchmarks.random_pipelines import TINY
 
     torch.set_num_threads(1)
     root = tmp_path_factory.mktemp("models")

@@ -50,10 +50,11 @@ def test_the_numbers_of_the_pipeline(
 def test_flux_without_embedded_guidance_takes_the_true_one(
     floats: Callable[..., Any], render_settings: Callable[..., Any]
 ) -> None:
+    from benchmarks.random_pipelines import tiny_flux
+
     from synfarm_render_worker.diffusers_renderer import DiffusersRenderer
     from synfarm_render_worker.diffusion.adapters.choice import adapter_of
     from synfarm_render_worker.diffusion.loading import LoadedModel
-    from synfarm_render_worker.diffusion.random_models import tiny_flux
 
     pipeline = tiny_flux(guidance_embeds=False)
     model = LoadedModel(adapter_of(pipeline), device=torch.device("cpu"), dtype=torch.float32)
