@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from typer.testing import Result
+from typer.testing import CliRunner, Result
 
+from synfarm.cli.app import app
 from synfarm.contracts import layout
 from synfarm.contracts.base import utc_now
 from synfarm.contracts.housekeeping import Collected, ExportIndex, Verification
@@ -235,3 +236,15 @@ def test_the_stack_nearby_is_found_without_any_environment(run: Run, demo_folder
     named = {"SYNFARM_STORE_ENDPOINT": "127.0.0.1:9", "SYNFARM_STORE_PREFIX": "elsewhere"}
     assert run("verify", made.job, "--data-dir", "demo", env=named).exit_code == 0, "what is named goes first"
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "demo").iterdir()} == before
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "1e9", "-1"])
+@pytest.mark.parametrize(
+    "command",
+    [("verify", "latest", "--sample"), ("gc", "--older-than"), ("export", "latest", "--to", "x", "--shard-size")],
+    ids=lambda command: command[0],
+)
+def test_numbers_out_of_bounds_are_refused(command: tuple[str, ...], number: str) -> None:
+    done = CliRunner().invoke(app, [*command, number])
+    assert done.exit_code == 2, done.output
+    assert command[-1] in done.stderr

@@ -266,14 +266,15 @@ def test_killed_in_the_middle_it_goes_on(
     seen = sorted(path.name for path in folder.iterdir())
     assert f"{made.job}-000002.tar" in seen
     assert "index.json" not in seen
-    assert f".{made.job}-000003.tar.part" in seen
-    (folder / ".of-an-earlier-kill.tar.part").write_bytes(b"half")
+    assert f".{made.job}-000003.tar.synfarm-part" in seen
+    (folder / ".of-an-earlier-kill.tar.synfarm-part").write_bytes(b"half")
+    (folder / ".download.part").write_bytes(b"a stranger's")
     kept = {name: os.stat(folder / name).st_mtime_ns for name in seen if name.startswith(made.job)}
     done = export(store, made.job, FolderDestination(folder), shard_bytes=21_000)
     check(made, FolderDestination(folder), done)
     assert done.proven == len(kept) == 3
     assert {name: os.stat(folder / name).st_mtime_ns for name in kept} == kept, "they were not written again"
-    assert not list(folder.glob(".*.part"))
+    assert [path.name for path in folder.glob(".*part")] == [".download.part"]
 
 
 @pytest.fixture

@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from synfarm.cli.counting import counted
-from synfarm.cli.exits import CommandFailed, ExitCode
 from synfarm.cli.identify import JobArgument
 from synfarm.cli.meter import in_bytes, meter
-from synfarm.cli.object_store import StoreFolder, opened_store
+from synfarm.cli.object_store import StoreFolder, from_environment, opened_store
 from synfarm.cli.options import Json
 from synfarm.cli.screen import errors, output, say, write_json
 
 if TYPE_CHECKING:
     from synfarm.housekeeping.exporting.export import Moved
-    from synfarm.settings import ExportSettings
 
 __all__ = ["export"]
 
@@ -28,7 +26,9 @@ def export(
     ],
     shard_size: Annotated[
         float | None,
-        typer.Option(min=0.01, metavar="MB", help="Merge shards into tars of about this many MB; else one a unit."),
+        typer.Option(
+            min=0.01, max=1e6, metavar="MB", help="Merge shards into tars of about this many MB; else one a unit."
+        ),
     ] = None,
     partial: Annotated[bool, typer.Option("--partial", help="Also of a job that has not ended.")] = False,
     threads: Annotated[int, typer.Option(min=1, max=256, help="Each holds one shard in memory.")] = 4,
@@ -42,6 +42,7 @@ def export(
     """
     from synfarm.housekeeping.exporting.export import export as move
     from synfarm.housekeeping.exporting.opening import open_destination
+    from synfarm.settings import ExportSettings
 
     shard_bytes = None if shard_size is None else round(shard_size * 1_000_000)
     with opened_store(data_dir) as opened, meter("Reading the manifest …") as show:
@@ -51,7 +52,7 @@ def export(
             show(f"{counted(moved.tars, 'tar')} · {moved.images}{of} images · {in_bytes(moved.bytes)}")
 
         named = opened.job(job)
-        destination = open_destination(to, opened.settings, _given())
+        destination = open_destination(to, opened.settings, from_environment(ExportSettings))
         done = move(
             opened.store,
             named,
@@ -76,16 +77,3 @@ def export(
         say(screen, f"{destination.where.rstrip('/')}/{index.urls}")
     if index.partial:
         say(errors(), "The job goes on: the same command brings in what it makes from now on.")
-
-
-def _given() -> ExportSettings:
-    from pydantic import ValidationError
-
-    from synfarm.settings import ExportSettings
-
-    try:
-        return ExportSettings()
-    except ValidationError as error:
-        fault = error.errors()[0]
-        name = f"SYNFARM_EXPORT_{'_'.join(map(str, fault['loc'])).upper()}"
-        raise CommandFailed(f"{name}: {fault['msg']}.", ExitCode.REFUSED) from error

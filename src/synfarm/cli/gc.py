@@ -25,7 +25,7 @@ def gc(
     job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="One job alone; else all of them.")] = None,
     delete: Annotated[bool, typer.Option("--delete", help="Delete it; without this it is only shown.")] = False,
     older_than: Annotated[
-        float, typer.Option(min=1.0, metavar="DAYS", help="By the store's clock; a day is the least.")
+        float, typer.Option(min=1.0, max=36_500.0, metavar="DAYS", help="By the store's clock; a day is the least.")
     ] = 1.0,
     after: Annotated[
         str | None, typer.Option(metavar="JOB", help="Jobs after this one alone, to go on where one was stopped.")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -16,10 +16,14 @@ from synfarm.cli.farm import living_stack, nearby
 from synfarm.cli.identify import LATEST, checked_id
 
 if TYPE_CHECKING:
+    from pydantic_settings import BaseSettings
+
     from synfarm.settings import StoreSettings
     from synfarm.storage.protocol import ObjectStore
 
-__all__ = ["OpenStore", "StoreFolder", "opened_store"]
+__all__ = ["OpenStore", "StoreFolder", "from_environment", "opened_store"]
+
+S = TypeVar("S", bound="BaseSettings")
 
 StoreFolder = Annotated[
     Path | None,
@@ -65,7 +69,7 @@ def opened_store(data_dir: Path | None) -> Iterator[OpenStore]:
     Raises:
         CommandFailed: none is named and no stack lives, or it does not answer, or refuses.
     """
-    from synfarm.housekeeping.exporting.destination import ExportRefused
+    from synfarm.housekeeping.exporting.destination import DestinationFailed, ExportRefused
     from synfarm.housekeeping.exporting.export import ExportFailed
     from synfarm.housekeeping.job_record import ManifestDamaged, NoSuchJob
     from synfarm.storage.minio_store import MinioStore
@@ -79,6 +83,8 @@ def opened_store(data_dir: Path | None) -> Iterator[OpenStore]:
         raise CommandFailed(told, ExitCode.UNREACHABLE) from error
     except NoSuchJob as error:
         raise CommandFailed(f"{error} Looked in {source}.", ExitCode.NOT_FOUND) from error
+    except DestinationFailed as error:
+        raise CommandFailed(str(error), ExitCode.UNREACHABLE) from error
     except ExportRefused as error:
         raise CommandFailed(str(error), ExitCode.REFUSED) from error
     except (ManifestDamaged, ExportFailed) as error:
@@ -88,19 +94,32 @@ def opened_store(data_dir: Path | None) -> Iterator[OpenStore]:
         raise CommandFailed(told, ExitCode.REFUSED) from error
 
 
+def from_environment(kind: type[S]) -> S:
+    """Settings as the environment has them.
+
+    Raises:
+        CommandFailed: a variable does not fit; names it.
+    """
+    from pydantic import ValidationError
+
+    from synfarm.contracts.wording import in_words
+
+    try:
+        return kind()
+    except ValidationError as error:
+        name = "_".join(map(str, error.errors()[0]["loc"])).upper()
+        told = f"{kind.model_config.get('env_prefix', '')}{name}: {in_words(error)}."
+        raise CommandFailed(told, ExitCode.REFUSED) from error
+
+
 def _settings(data_dir: Path | None) -> tuple[StoreSettings, str]:
-    from pydantic import SecretStr, ValidationError
+    from pydantic import SecretStr
 
     from synfarm.settings import StoreSettings
 
     named = any(name.startswith("SYNFARM_STORE_") and value for name, value in os.environ.items())
     if named and data_dir is None:
-        try:
-            return StoreSettings(), "SYNFARM_STORE_*"
-        except ValidationError as error:
-            fault = error.errors()[0]
-            name = f"SYNFARM_STORE_{'_'.join(map(str, fault['loc'])).upper()}"
-            raise CommandFailed(f"{name}: {fault['msg']}.", ExitCode.REFUSED) from error
+        return from_environment(StoreSettings), "SYNFARM_STORE_*"
     if data_dir is None and not any(found.lives for found in nearby(None)):
         looked = " and ".join(str(found.folder.root) for found in nearby(None))
         raise CommandFailed(

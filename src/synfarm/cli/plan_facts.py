@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from synfarm.cli.counting import counted
+from synfarm.cli.meter import in_bytes
 from synfarm.cli.tables import facts, span
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def plan_facts(plan: JobPlan) -> Table:
         "concepts": f"{spec.origin} (draw: {spec.concept_draw})",
         "captions": f"{spec.captions} in {counted(plan.units, 'unit')} of up to {spec.captions_per_unit}",
         "images": f"{plan.images}: {spec.images_per_caption} a caption, {render.size} px, by {drawn}",
-        "size": f"about {_bytes(plan.estimated_bytes)}",
+        "size": f"about {in_bytes(plan.estimated_bytes)}",
     }
     if plan.gpu_hours is not None:
         rows["work"] = f"{_hours(plan.gpu_hours)} of render workers ({plan.rates}: {plan.rates_from})"
@@ -54,11 +55,3 @@ def _hours(of: Range) -> str:
 
 def _range(of: Range) -> str:
     return f"{of.low:.2g} to {of.high:.2g}" if of.high < 100 else f"{of.low:.0f} to {of.high:.0f}"
-
-
-def _bytes(count: int) -> str:
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}"
-        count //= 1000
-    return f"{count:.0f} TB"

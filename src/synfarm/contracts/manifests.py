@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field
 
 from synfarm.contracts.base import Contract, Moment
-from synfarm.contracts.commits import ShardRef
+from synfarm.contracts.commits import Commit, ShardRef
 from synfarm.contracts.ids import JobId, Sha256
 from synfarm.contracts.jobs import JobState
 
@@ -64,6 +64,26 @@ class ManifestLine(Contract):
     empty: int = Field(default=0, ge=0)
     reason: str | None = None
     """Of a dead unit."""
+
+    @classmethod
+    def of(cls, commit: Commit) -> Self:
+        """The line of a committed unit."""
+        return cls(
+            unit=commit.unit,
+            status="committed",
+            shard=commit.shard,
+            groups=len(commit.groups),
+            images=commit.images,
+            empty=len(commit.empty),
+        )
+
+    @property
+    def counts(self) -> Counts:
+        """What the unit adds to its job's totals."""
+        if self.status == "dead":
+            return Counts(units_dead=1)
+        size = self.shard.size if self.shard else 0
+        return Counts(units_committed=1, captions=self.groups, images=self.images, empty=self.empty, bytes=size)
 
 
 class ManifestPart(Contract):

@@ -105,8 +105,8 @@ def read_ended(store: ObjectStore, key: str) -> Ended:
     """
     try:
         ended = Ended.from_bytes(store.get(key))
-    except ObjectMissing:
-        raise ManifestDamaged(key, "the end record is gone") from None
+    except ObjectMissing as error:
+        raise ManifestDamaged(key, "the end record is gone") from error
     except ValidationError as error:
         raise ManifestDamaged(key, f"not an end record: {_first(error)}") from error
     if manifest_hash(ended.parts) != ended.manifest_sha256:
@@ -122,8 +122,8 @@ def part_lines(store: ObjectStore, part: ManifestPart) -> list[ManifestLine]:
     """
     try:
         data = store.get(part.key)
-    except ObjectMissing:
-        raise ManifestDamaged(part.key, "the manifest part is gone") from None
+    except ObjectMissing as error:
+        raise ManifestDamaged(part.key, "the manifest part is gone") from error
     found = hashlib.sha256(data).hexdigest()
     if found != part.sha256:
         raise ManifestDamaged(part.key, f"its sha256 is {found[:12]}…, the end record names {part.sha256[:12]}…")

@@ -13,14 +13,14 @@ from ulid import ULID
 from synfarm.contracts.captions import CaptionRecord
 from synfarm.contracts.commits import Commit
 from synfarm.contracts.layout import FAN
-from synfarm.contracts.manifests import Counts
+from synfarm.contracts.manifests import Counts, ManifestLine
 from synfarm.contracts.renders import Stage
 from synfarm.queue.clock import Clock
 from synfarm.queue.flight import Flight
 from synfarm.queue.keys import Keys
 from synfarm.queue.scripts import MARK_COMMITTED, MARK_DEAD, MARK_WRITTEN
 
-__all__ = ["Board", "JobCounters", "Stall", "counts_of"]
+__all__ = ["Board", "JobCounters", "Stall"]
 
 _KINDS = ("committed", "dead", "written")
 
@@ -69,14 +69,6 @@ class JobCounters:
         return "; ".join(self.outages) or self.held_up
 
 
-def counts_of(commit: Commit) -> Counts:
-    """What one commit adds to a job's totals."""
-    size = commit.shard.size if commit.shard else 0
-    return Counts(
-        units_committed=1, captions=len(commit.groups), images=commit.images, empty=len(commit.empty), bytes=size
-    )
-
-
 class Board:
     """What workers write and everyone reads. Every method may raise redis.exceptions.RedisError."""
 
@@ -106,7 +98,7 @@ class Board:
 
     def mark_commit(self, commit: Commit) -> bool:
         """After the commit was created: count its unit, captions, images, bytes. True if it was not counted before."""
-        return self.mark_committed(commit.job, commit.unit, counts_of(commit))
+        return self.mark_committed(commit.job, commit.unit, ManifestLine.of(commit).counts)
 
     def mark_committed(self, job: str, unit: int, counts: Counts) -> bool:
         """As :meth:`mark_commit`, from counts."""

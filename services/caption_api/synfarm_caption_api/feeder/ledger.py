@@ -16,7 +16,6 @@ from synfarm.contracts.commits import Commit, Failure
 from synfarm.contracts.jobs import JobSpec
 from synfarm.contracts.layout import FAN
 from synfarm.contracts.manifests import Counts, ManifestLine, ManifestPart, Progress
-from synfarm.queue.board import counts_of
 from synfarm.queue.rates import UnitTiming, timing_of
 from synfarm.storage.protocol import ObjectInfo, ObjectMissing, ObjectStore
 from synfarm.telemetry import get_logger
@@ -36,11 +35,14 @@ class FinishedUnit:
     """A committed or dead unit as it was read from the store."""
 
     line: ManifestLine
-    counts: Counts
     written: int
     draws: int
     rejections: dict[str, int]
     timing: UnitTiming | None = None
+
+    @property
+    def counts(self) -> Counts:
+        return self.line.counts
 
 
 class Ledger:
@@ -206,7 +208,7 @@ class Ledger:
         known = [unit for unit in new if (line := self._before.line(unit)) and line.status == "committed"]
         unknown = sorted(set(new) - set(known)) if known else new
         lines = [line for line in map(self._before.line, known) if line]
-        remembered = [FinishedUnit(line, _counts_in(line), line.groups, 0, {}) for line in lines]
+        remembered = [FinishedUnit(line, line.groups, 0, {}) for line in lines]
         return [*remembered, *self._readers.map(self._read, unknown[: self._reads])]
 
     def _read(self, unit: int) -> FinishedUnit:
@@ -222,20 +224,11 @@ class Ledger:
             # They may be what it died of; the others must not wait for them.
             _log.warning("captions_unreadable", job=job, unit=unit, error=str(error))
             sums = 0, 0, {}
-        return FinishedUnit(line, Counts(units_dead=1), *sums)
+        return FinishedUnit(line, *sums)
 
     def _committed_unit(self, commit: Commit) -> FinishedUnit:
-        counts = counts_of(commit)
-        line = ManifestLine(
-            unit=commit.unit,
-            status="committed",
-            shard=commit.shard,
-            groups=counts.captions,
-            images=counts.images,
-            empty=counts.empty,
-        )
         timing = timing_of(commit, self.spec.render)
-        return FinishedUnit(line, counts, *self._caption_sums(commit.unit), timing)
+        return FinishedUnit(ManifestLine.of(commit), *self._caption_sums(commit.unit), timing)
 
     def _caption_sums(self, unit: int) -> tuple[int, int, dict[str, int]]:
         """Captions written, draws and rejections of a unit; zero if it died before its captions were written.
@@ -281,11 +274,6 @@ class Ledger:
             if unit < self.watermark:
                 del self._finished[unit]
         return revived
-
-
-def _counts_in(line: ManifestLine) -> Counts:
-    size = line.shard.size if line.shard else 0
-    return Counts(units_committed=1, captions=line.groups, images=line.images, empty=line.empty, bytes=size)
 
 
 def _units_of(listed: Iterable[ObjectInfo]) -> Iterator[int]:

@@ -10,15 +10,27 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from synfarm.storage.protocol import ObjectStore, StoreUnavailable
+from synfarm.storage.protocol import ObjectStore, StoreError, StoreUnavailable
 
-__all__ = ["BucketDestination", "Destination", "ExportRefused", "FolderDestination"]
+__all__ = ["BucketDestination", "Destination", "DestinationFailed", "ExportRefused", "FolderDestination"]
 
+_PART = ".synfarm-part"
+"""Ends the names of files that are not whole; nothing else is ever removed from a folder that may be a stranger's."""
 _TYPES = {".tar": "application/x-tar", ".json": "application/json", ".md": "text/markdown"}
 
 
 class ExportRefused(Exception):
     """The export cannot go there, or not in this way; the message says what to do."""
+
+
+class DestinationFailed(Exception):
+    """The server of the destination does not answer, or refuses: not the store that is read."""
+
+    def __init__(self, where: str, error: StoreError) -> None:
+        super().__init__(
+            f"the destination {where} failed: {error}. The same command goes on when it answers; its server is that of "
+            "SYNFARM_EXPORT_ENDPOINT, else the farm's."
+        )
 
 
 class Destination(Protocol):
@@ -73,7 +85,7 @@ class FolderDestination(Destination):
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise ExportRefused(f"another export writes to {self._root}: wait for it, or name another.") from None
-            for path in self._root.glob(".*.part"):
+            for path in self._root.glob(f".*{_PART}"):
                 path.unlink()
             yield
         finally:
@@ -92,7 +104,7 @@ class FolderDestination(Destination):
 
     @contextmanager
     def writing(self, name: str) -> Iterator[BinaryIO]:
-        path = self._root / f".{name}.part"
+        path = self._root / f".{name}{_PART}"
         try:
             with path.open("wb") as file:
                 yield file
@@ -105,7 +117,7 @@ class FolderDestination(Destination):
 
     def names(self, start: str) -> Iterator[str]:
         for path in sorted(self._root.iterdir()):
-            if path.name.startswith(start) and not path.name.endswith(".part"):
+            if path.name.startswith(start) and not path.name.endswith(_PART):
                 yield path.name
 
     def remove(self, name: str) -> None:
@@ -125,12 +137,22 @@ class BucketDestination(Destination):
     def hold(self) -> Iterator[None]:
         yield
 
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Around what its own server does."""
+        try:
+            yield
+        except StoreError as error:
+            raise DestinationFailed(self.where, error) from error
+
     def size(self, name: str) -> int | None:
-        info = self._store.head(name)
+        with self._told():
+            info = self._store.head(name)
         return None if info is None else info.size
 
     def read(self, name: str, offset: int, length: int) -> bytes:
-        return self._store.get_range(name, offset, length)
+        with self._told():
+            return self._store.get_range(name, offset, length)
 
     @contextmanager
     def writing(self, name: str) -> Iterator[BinaryIO]:
@@ -139,14 +161,17 @@ class BucketDestination(Destination):
             with path.open("wb") as file:
                 yield file
             content_type = _TYPES.get(Path(name).suffix, "application/octet-stream")
-            self._store.put_file(name, path, content_type=content_type)
-            size, found = path.stat().st_size, self.size(name)
-            if found != size:
-                raise StoreUnavailable(f"{name}: {size} bytes were uploaded, the store shows {found}")
+            with self._told():
+                self._store.put_file(name, path, content_type=content_type)
+                size, found = path.stat().st_size, self.size(name)
+                if found != size:
+                    raise StoreUnavailable(f"{name}: {size} bytes were uploaded, the store shows {found}")
 
     def names(self, start: str) -> Iterator[str]:
-        for info in self._store.list(start):
-            yield info.key
+        with self._told():
+            keys = [info.key for info in self._store.list(start)]
+        yield from keys
 
     def remove(self, name: str) -> None:
-        self._store.delete(name)
+        with self._told():
+            self._store.delete(name)

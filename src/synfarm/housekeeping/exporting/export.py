@@ -72,7 +72,8 @@ def export(
         NoSuchJob: there is none.
         ExportRefused: it has not ended, or the destination holds something else.
         ExportFailed: its manifest or a shard is damaged.
-        OSError, StoreUnavailable, StoreRefused: destination or store do not answer, or refuse.
+        DestinationFailed, OSError: the destination does not answer, or refuses.
+        StoreUnavailable, StoreRefused: the same of the store that is read.
     """
     record = read_job(store, job)
     if not record.has_ended and not partial:
@@ -210,14 +211,7 @@ class _Mover:
                 commit = Commit.from_bytes(self._store.get(info.key))
             except (ObjectMissing, ValidationError) as error:
                 raise ManifestDamaged(info.key, "the commit cannot be read") from error
-            yield ManifestLine(
-                unit=commit.unit,
-                status="committed",
-                shard=commit.shard,
-                groups=len(commit.groups),
-                images=commit.images,
-                empty=len(commit.empty),
-            )
+            yield ManifestLine.of(commit)
 
 
 def _index(record: JobRecord, ended: Ended | None, shard_bytes: int | None, tars: list[ExportedTar]) -> ExportIndex:

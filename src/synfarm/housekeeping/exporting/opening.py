@@ -5,10 +5,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from synfarm.housekeeping.exporting.destination import BucketDestination, Destination, ExportRefused, FolderDestination
+from synfarm.housekeeping.exporting.destination import (
+    BucketDestination,
+    Destination,
+    DestinationFailed,
+    ExportRefused,
+    FolderDestination,
+)
 from synfarm.settings import ExportSettings, StoreSettings
 from synfarm.storage.minio_store import open_store
-from synfarm.storage.protocol import StoreRefused
+from synfarm.storage.protocol import StoreRefused, StoreUnavailable
 
 __all__ = ["open_destination"]
 
@@ -27,7 +33,7 @@ def open_destination(to: str, farm: StoreSettings, given: ExportSettings) -> Des
 
     Raises:
         ExportRefused: it is neither a folder nor a usable s3 url, or lies among the farm's own objects.
-        StoreUnavailable, StoreRefused: the bucket's server does not answer, or refuses.
+        DestinationFailed: the bucket's server does not answer.
     """
     if "://" not in to:
         return FolderDestination(Path(to).expanduser())
@@ -37,11 +43,14 @@ def open_destination(to: str, farm: StoreSettings, given: ExportSettings) -> Des
     bucket, prefix = match.group(1), (match.group(2) or "").strip("/")
     settings = farm.model_copy(update={**given.model_dump(exclude_none=True), "bucket": bucket, "prefix": prefix})
     root = farm.prefix.strip("/")
-    within = prefix.removeprefix(f"{root}/") if root else prefix
-    if (settings.endpoint, bucket) == (farm.endpoint, farm.bucket) and within.split("/")[0] in _LEDGER:
+    below = f"{root}/" if root else ""
+    inside = (settings.endpoint, bucket) == (farm.endpoint, farm.bucket) and prefix.startswith(below)
+    if inside and prefix.removeprefix(below).split("/")[0] in _LEDGER:
         raise ExportRefused(f"--to: {to} lies among the farm's own objects; name another bucket or prefix.")
     try:
         return BucketDestination(open_store(settings), to)
     except StoreRefused as error:
         cure = "correct --to, or SYNFARM_EXPORT_ENDPOINT, _ACCESS_KEY, _SECRET_KEY, _SECURE and _REGION"
         raise ExportRefused(f"--to: {to} cannot be used: {error}. Next: {cure}.") from error
+    except StoreUnavailable as error:
+        raise DestinationFailed(to, error) from error

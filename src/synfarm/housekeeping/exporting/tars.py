@@ -78,7 +78,7 @@ def write(store: ObjectStore, bundle: Bundle, destination: Destination) -> Expor
 
     Raises:
         ObjectMissing, StoreDamaged: a shard is not what was committed; nothing is written.
-        OSError, StoreUnavailable: the destination, or the store, does not take part.
+        DestinationFailed, OSError, StoreUnavailable: the destination, or the store, does not take part.
     """
     digest = hashlib.sha256()
     size = 0

@@ -46,7 +46,7 @@ class ManifestCheck:
             elif (ended := self._end_record(key)) is not None:
                 counts = Counts()
                 for _, lines in self._parts(ended):
-                    counts = sum((_counts(line) for line in lines), counts)
+                    counts = sum((line.counts for line in lines), counts)
                 self._compare(key, counts, ended.counts, whole=self.whole)
                 self.whole = True
 
@@ -69,7 +69,7 @@ class ManifestCheck:
                     self.whole = False
                     return
                 last = line.unit
-                self.counts += _counts(line)
+                self.counts += line.counts
                 yield line
         self._compare(key, self.counts, self.ended.counts, whole=self.whole)
         if self._record.has_ended and self.ended.planned != spec.captions:
@@ -112,7 +112,7 @@ class ManifestCheck:
             try:
                 lines = part_lines(self._store, part)
             except ManifestDamaged as error:
-                gone = isinstance(error.__cause__, ObjectMissing) or error.what.endswith("is gone")
+                gone = isinstance(error.__cause__, ObjectMissing)
                 self._damaged(error.key, error.what, Fault.MANIFEST_MISSING if gone else Fault.MANIFEST_CHANGED)
                 self.whole = False
                 continue
@@ -145,10 +145,3 @@ def line_fault(line: ManifestLine, commit: Commit) -> str | None:
             shown = [getattr(value, "key", value) for value in (told, found)]
             return f"{name}: the manifest has {shown[0]}, the commit {shown[1]}"
     return None
-
-
-def _counts(line: ManifestLine) -> Counts:
-    if line.status == "dead":
-        return Counts(units_dead=1)
-    size = line.shard.size if line.shard else 0
-    return Counts(units_committed=1, captions=line.groups, images=line.images, empty=line.empty, bytes=size)

@@ -14,7 +14,7 @@ from synfarm.contracts.commits import Commit, EmptySlot, GroupRow
 from synfarm.contracts.housekeeping import Fault, Finding
 from synfarm.contracts.ids import caption_id
 from synfarm.contracts.jobs import JobSpec
-from synfarm.contracts.manifests import Counts
+from synfarm.contracts.manifests import Counts, ManifestLine
 from synfarm.housekeeping.verification.shard_check import shard_faults
 from synfarm.storage.protocol import ObjectMissing, ObjectStore, StoreDamaged, StoreError, StoreUnavailable
 
@@ -40,16 +40,7 @@ class UnitReport:
     @property
     def counts(self) -> Counts:
         """As the job's totals count the unit."""
-        if self.commit is None:
-            return Counts()
-        commit = self.commit
-        return Counts(
-            units_committed=1,
-            captions=len(commit.groups),
-            images=commit.images,
-            empty=len(commit.empty),
-            bytes=commit.shard.size if commit.shard else 0,
-        )
+        return Counts() if self.commit is None else ManifestLine.of(self.commit).counts
 
     def add(self, fault: Fault, key: str, what: str, todo: str) -> None:
         """Note a finding of this unit."""

@@ -159,12 +159,8 @@ class _Walk:
         self._tell_progress()
 
     def _count_line(self, known: KnownUnit) -> None:
-        line = known.line
-        if line is not None:
-            size = line.shard.size if line.shard else 0
-            self._counts += Counts(
-                units_committed=1, captions=line.groups, images=line.images, empty=line.empty, bytes=size
-            )
+        if known.line is not None:
+            self._counts += known.line.counts
 
     def _check_letter(self, known: KnownUnit) -> None:
         key, line = layout.failure(self._spec.job, known.unit), known.line
