@@ -71,7 +71,8 @@ def opened_store(data_dir: Path | None) -> Iterator[OpenStore]:
     """
     from synfarm.housekeeping.exporting.destination import DestinationFailed, ExportRefused
     from synfarm.housekeeping.exporting.export import ExportFailed
-    from synfarm.housekeeping.job_record import ManifestDamaged, NoSuchJob
+    from synfarm.housekeeping.job_record import NoSuchJob
+    from synfarm.storage.manifest_reader import ManifestDamaged
     from synfarm.storage.minio_store import MinioStore
     from synfarm.storage.protocol import StoreError, StoreUnavailable
 

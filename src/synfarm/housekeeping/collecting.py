@@ -12,11 +12,12 @@ from synfarm.contracts import layout
 from synfarm.contracts.housekeeping import Collected
 from synfarm.contracts.ids import check_ulid
 from synfarm.contracts.tombstones import Tombstone
-from synfarm.housekeeping.job_record import ManifestDamaged, NoSuchJob, read_job
+from synfarm.housekeeping.job_record import NoSuchJob, read_job
 from synfarm.housekeeping.orphans import sweep_tars
 from synfarm.housekeeping.purged_jobs import sweep_purged
 from synfarm.housekeeping.removing import Remover
 from synfarm.housekeeping.stale_pins import sweep_pins
+from synfarm.storage.manifest_reader import ManifestDamaged
 from synfarm.storage.protocol import ObjectMissing, ObjectStore
 
 __all__ = ["DAY", "Swept", "collect"]

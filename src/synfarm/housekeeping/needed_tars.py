@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from synfarm.contracts import layout
 from synfarm.contracts.manifests import ManifestLine
 from synfarm.contracts.runs import RunSpec
-from synfarm.housekeeping.job_record import JobRecord, proven_lines, read_ended
+from synfarm.housekeeping.job_record import JobRecord
+from synfarm.storage.manifest_reader import proven_lines, read_ended
 from synfarm.storage.protocol import ObjectMissing, ObjectStore
 
 __all__ = ["NeededTars"]

@@ -11,9 +11,10 @@ from pydantic import ValidationError
 
 from synfarm.contracts import layout
 from synfarm.contracts.commits import Commit
-from synfarm.housekeeping.job_record import JobRecord, ManifestDamaged, NoSuchJob, read_job
+from synfarm.housekeeping.job_record import JobRecord, NoSuchJob, read_job
 from synfarm.housekeeping.needed_tars import NeededTars
 from synfarm.housekeeping.removing import Remover
+from synfarm.storage.manifest_reader import ManifestDamaged
 from synfarm.storage.protocol import ObjectInfo, ObjectMissing, ObjectStore
 
 __all__ = ["sweep_tars"]

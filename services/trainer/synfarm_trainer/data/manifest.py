@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,8 +10,9 @@ from types import MappingProxyType
 
 from synfarm.contracts import layout
 from synfarm.contracts.commits import Commit, GroupRow, ShardRef
-from synfarm.contracts.manifests import Ended, ManifestLine, manifest_hash, read_part
+from synfarm.contracts.manifests import ManifestLine
 from synfarm.contracts.runs import DatasetRef
+from synfarm.storage.manifest_reader import ManifestDamaged, proven_lines, read_ended
 from synfarm.storage.protocol import ObjectStore
 from synfarm_trainer.data.filtering import kept_rows
 from synfarm_trainer.data.plan import GroupTable
@@ -45,16 +45,13 @@ class Dataset:
 
 def _manifest_lines(store: ObjectStore, ref: DatasetRef) -> list[ManifestLine]:
     key = layout.ended(ref.job, ref.generation)
-    ended = Ended.from_bytes(store.get(key))
-    if not ref.manifest_sha256 == ended.manifest_sha256 == manifest_hash(ended.parts):
-        raise DatasetInvalid(f"{key} names another manifest than the run froze ({ref.manifest_sha256[:12]}…)")
-    lines: list[ManifestLine] = []
-    for part in ended.parts:
-        data = store.get(part.key)
-        if hashlib.sha256(data).hexdigest() != part.sha256:
-            raise DatasetInvalid(f"{part.key} is not the part that {key} names: its checksum differs")
-        lines.extend(read_part(data))
-    return lines
+    try:
+        ended = read_ended(store, key)
+        if ended.manifest_sha256 != ref.manifest_sha256:
+            raise DatasetInvalid(f"{key} names another manifest than the run froze ({ref.manifest_sha256[:12]}…)")
+        return list(proven_lines(store, ended))
+    except ManifestDamaged as error:
+        raise DatasetInvalid(f"{error}; `synfarm verify {ref.job}` tells what else is damaged") from error
 
 
 def _commit(store: ObjectStore, job: str, line: ManifestLine) -> Commit:

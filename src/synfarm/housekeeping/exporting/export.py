@@ -17,7 +17,8 @@ from synfarm.contracts.manifests import Ended, ManifestLine
 from synfarm.housekeeping.exporting.card import card_text
 from synfarm.housekeeping.exporting.destination import Destination, ExportRefused
 from synfarm.housekeeping.exporting.tars import Bundle, bundles, prove, write
-from synfarm.housekeeping.job_record import JobRecord, ManifestDamaged, proven_lines, read_job
+from synfarm.housekeeping.job_record import JobRecord, read_job
+from synfarm.storage.manifest_reader import ManifestDamaged, proven_lines
 from synfarm.storage.protocol import ObjectMissing, ObjectStore, StoreDamaged
 
 __all__ = ["INDEX", "ExportFailed", "Exported", "Moved", "export"]

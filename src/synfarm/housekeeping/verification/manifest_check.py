@@ -11,8 +11,9 @@ from synfarm.contracts import layout
 from synfarm.contracts.commits import Commit
 from synfarm.contracts.housekeeping import Fault, Finding
 from synfarm.contracts.manifests import Counts, Ended, ManifestLine, Progress, read_part
-from synfarm.housekeeping.job_record import JobRecord, ManifestDamaged, part_lines, read_ended
+from synfarm.housekeeping.job_record import JobRecord
 from synfarm.housekeeping.verification.unit_check import BACKUP
+from synfarm.storage.manifest_reader import ManifestDamaged, part_lines, read_ended
 from synfarm.storage.protocol import ObjectMissing, ObjectStore
 
 __all__ = ["ManifestCheck", "line_fault"]
