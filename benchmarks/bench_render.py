@@ -204,9 +204,12 @@ def _bare(farm: RenderFarm, messages: int) -> float:
     file = farm.folder / "bare"
     file.unlink(missing_ok=True)
     command = [sys.executable, str(HERE / "idle_workers.py"), "bare", str(messages), str(file)]
-    with subprocess.Popen(command, env=farm.environment, stderr=subprocess.DEVNULL) as process:
+    log = farm.folder / "bare.log"
+    with log.open("wb") as out, subprocess.Popen(command, env=farm.environment, stderr=out) as process:
         try:
             while not file.exists() or not file.read_text():
+                if process.poll() is not None:
+                    raise RuntimeError(f"bare Celery ended with {process.returncode}: {log.read_text()[-2000:]}")
                 time.sleep(0.05)
             return float(file.read_text())
         finally:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 from pydantic import SecretStr
 from redis import Redis
 from ulid import ULID
@@ -56,15 +57,12 @@ class WorkerChild:
 
     def cpu_seconds(self) -> float:
         """Processor time of all its threads."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        spent = psutil.Process(self.process.pid).cpu_times()
+        return float(spent.user + spent.system)
 
     def memory_mb(self) -> float:
         """Resident, now."""
-        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) / 1024
-        raise RuntimeError("the worker is gone")
+        return float(psutil.Process(self.process.pid).memory_info().rss) / 2**20
 
     def check_well(self) -> None:
         """Nobody sends a unit again here: one that was not done would be waited for in vain.

@@ -70,6 +70,23 @@ def test_a_renderer_that_is_kept_is_no_load() -> None:
     assert [one.happened for one in loads] == [True, False]
 
 
+def test_a_renderer_without_a_model_in_between_is_no_load_of_the_model() -> None:
+    loads: list[Load] = []
+
+    class Noting(Patience):
+        @contextmanager
+        def loading(self) -> Iterator[Load]:
+            with super().loading() as load:
+                yield load
+                loads.append(load)
+
+    kept = OnGpu()
+    load = loading(lambda render, step: kept if render.model else FakeRenderer(), Told(), Noting(10, 100))
+    for render in (RENDER, RenderSettings(), RENDER):
+        load(render)
+    assert [one.happened for one in loads] == [True, False, False]
+
+
 @pytest.mark.parametrize(
     ("error", "told"),
     [

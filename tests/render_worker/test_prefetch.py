@@ -104,6 +104,14 @@ def test_a_failed_guess_is_asked_again_when_it_is_its_turn() -> None:
     assert bench.seen == [True]
 
 
+def test_a_spec_that_cannot_be_read_costs_its_own_unit_alone() -> None:
+    bench = Bench()
+    bench.store.delete(layout.job(JOB))
+    bench.store.create(layout.job(JOB), b"damaged")
+    bench.prefetch.look()
+    assert [bench.prefetch.captions(task(unit)) for unit in (0, 3)] == [b"0", b"3"], "nobody waits for what never comes"
+
+
 def test_a_unit_that_comes_before_its_captions_waits_for_them_and_asks_no_second_time() -> None:
     bench, entered, go = Bench(), threading.Event(), threading.Event()
 

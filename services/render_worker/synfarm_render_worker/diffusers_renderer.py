@@ -56,7 +56,7 @@ class DiffusersRenderer:
         set_up(model.adapter, self._scheduler, steps=settings.steps, size=self._size)
         self._watch = Stopwatch(model.device)
         self._images = self._steps = 0
-        self._versions = _versions(model, settings)
+        self._versions = _versions(model)
 
     @property
     def name(self) -> str:
@@ -220,7 +220,7 @@ def _check_size(settings: RenderSettings, model: LoadedModel) -> None:
         raise UnitFault(f"{field}: this model draws up to {limit} px, not {size}; ask for less")
 
 
-def _versions(model: LoadedModel, settings: RenderSettings) -> dict[str, str]:
+def _versions(model: LoadedModel) -> dict[str, str]:
     known = {
         "torch": str(torch.__version__),
         "diffusers": diffusers.__version__,

@@ -63,7 +63,8 @@ class ToldLoading:
                 _log.info("renderer_loaded", renderer=made.name, model=name, seconds=seconds)
         finally:
             self._presence.update(loading=None, **changes)
-        self._last = made
+        if name is not None:  # a renderer without a model pushes none out
+            self._last = made
         return made
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from synfarm.queue.unit import EnvironmentFault, UnitFault
 from synfarm_render_worker.renderer import Step, no_step
 
-__all__ = ["PIPELINE_FILES", "ModelFiles"]
+__all__ = ["PIPELINE_FILES", "ModelFiles", "first_line"]
 
 PIPELINE_FILES = (
     "model_index.json",
@@ -106,8 +106,8 @@ def _from_hub(field: str, model: str, revision: str, files: Sequence[str], step:
         ) from error
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, errors.HfHubHTTPError, OSError) as error:
         raise EnvironmentFault(
-            f"{named} is not on this machine, and the hub cannot be reached ({_short(error)}); give this worker a way "
-            "to it, or put the model's folder below SYNFARM_RENDER_MODELS"
+            f"{named} is not on this machine, and the hub cannot be reached ({first_line(error)}); give this worker a "
+            "way to it, or put the model's folder below SYNFARM_RENDER_MODELS"
         ) from error
 
 
@@ -126,6 +126,7 @@ def _bar(step: Step) -> Any:
     return Told
 
 
-def _short(error: BaseException) -> str:
+def first_line(error: BaseException, limit: int = 300) -> str:
+    """What libraries say of a fault, short enough for a sentence; the name of the error if they say nothing."""
     lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
+    return lines[0][:limit] if lines else type(error).__name__

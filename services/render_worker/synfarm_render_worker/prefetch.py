@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 
+from pydantic import ValidationError
 from redis.exceptions import RedisError
 
 from synfarm.contracts import layout
@@ -121,7 +122,10 @@ class CaptionPrefetch:
         try:
             data = self._store.get(layout.captions(task.job, task.unit))
             self._specs.get(task.job, unit=task.unit)
-        except StoreError as error:  # the unit asks again when it is its turn, and tells what is wrong
+        except (
+            StoreError,
+            ValidationError,
+        ) as error:  # the unit asks again when it is its turn, and tells what is wrong
             _log.debug("not_read_ahead", job=task.job, unit=task.unit, error=str(error))
         finally:
             if data is None:

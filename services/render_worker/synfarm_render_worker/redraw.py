@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pydantic import ValidationError
 from synfarm.contracts.commits import SampleMeta
 from synfarm.contracts.jobs import RenderSettings
 from synfarm.queue.unit import EnvironmentFault, UnitFault
+from synfarm.whole_file import write_whole
 from synfarm_render_worker.encoding import encode, resized
 from synfarm_render_worker.renderer import ImageRequest, RendererFactory
 from synfarm_render_worker.settings import RenderWorkerSettings
@@ -143,20 +143,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     elif not drawn.exact:
         sys.stderr.write("redraw: a diffusion model repeats itself to rounding only; the bytes may differ\n")
     try:
-        _write(arguments.out, drawn.data)
+        write_whole(arguments.out, drawn.data)
     except OSError as error:
         return _fail(2, f"--out: {error}")
     return 0
-
-
-def _write(out: Path, data: bytes) -> None:
-    """Whole or not at all."""
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(data)
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _fail(code: int, reason: object) -> int:

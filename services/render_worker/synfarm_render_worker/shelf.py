@@ -41,8 +41,6 @@ class RendererShelf:
         self._collage: tuple[RenderSettings, Renderer] | None = None
         self._weights: tuple[_Weights, LoadedModel] | None = None
         self._diffusion: tuple[RenderSettings, Renderer] | None = None
-        self.loads = 0
-        """Models loaded so far."""
 
     def __call__(self, render: RenderSettings, step: Step = no_step) -> Renderer:
         """``step`` is called while a model is fetched, loaded and made ready; what it raises passes through.
@@ -68,7 +66,8 @@ class RendererShelf:
         return prepared(render, self._model(render, step), self._settings, self._settings.cache_folder, step)
 
     def _model(self, render: RenderSettings, step: Step) -> LoadedModel:
-        from synfarm_render_worker.diffusion.loading import device_of, dtype_of, load_model
+        from synfarm_render_worker.diffusion.device import device_of
+        from synfarm_render_worker.diffusion.loading import dtype_of, load_model
 
         wanted = (render.model, render.revision, render.lora)
         if self._weights is None or self._weights[0] != wanted:
@@ -77,7 +76,6 @@ class RendererShelf:
             dtype = dtype_of(self._settings.dtype, device)
             began = time.monotonic()
             model = load_model(render, self._files, device=device, dtype=dtype, step=step)
-            self.loads += 1
             self._told(time.monotonic() - began)
             self._weights = (wanted, model)
         return self._weights[1]

@@ -17,7 +17,7 @@ from synfarm.cli.options import on_farm
 from synfarm.cli.run_of_job import newest_run_on
 from synfarm.cli.screen import errors, output, say
 from synfarm.cli.submission import cures_of_the_command
-from synfarm.cli.whole_file import write_whole
+from synfarm.whole_file import write_whole
 
 if TYPE_CHECKING:
     from synfarm.contracts.views import JobView

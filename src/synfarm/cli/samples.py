@@ -15,7 +15,7 @@ from synfarm.cli.options import Json, on_farm
 from synfarm.cli.screen import errors, output, say, write_json
 from synfarm.cli.submission import cures_of_the_command
 from synfarm.cli.tables import table
-from synfarm.cli.whole_file import write_whole
+from synfarm.whole_file import write_whole
 
 if TYPE_CHECKING:
     from synfarm.contracts.views import SampleGroup

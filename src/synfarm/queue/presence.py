@@ -9,6 +9,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError
 
+from synfarm.contracts.renders import UnitTask
 from synfarm.contracts.workers import WorkerInfo
 from synfarm.queue.draining import Draining
 from synfarm.queue.keys import Keys
@@ -46,7 +47,7 @@ class Presence:
         self._patience = patience or Patience()
         self._info = info
         self._ttl_ms = max(1, round(ttl_seconds * 1000))
-        self._work: dict[str, Lease] = {}
+        self._work: dict[str, tuple[UnitTask, Lease]] = {}
         self._idle_since = time.monotonic()
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -71,25 +72,25 @@ class Presence:
         with self._lock:
             self._info = self._info.model_copy(update=changes)
 
-    def enter(self, unit: str, lease: Lease) -> None:
-        """Work on ``unit`` began; called by the runner."""
+    def enter(self, task: UnitTask, lease: Lease) -> None:
+        """Work on a unit began, by one attempt at it; called by the runner."""
         self._patience.unit_begins()
         with self._lock:
-            self._work[unit] = lease
+            self._work[lease.attempt] = (task, lease)
 
-    def leave(self, unit: str) -> None:
-        """Work on ``unit`` ended; called by the runner."""
+    def leave(self, lease: Lease) -> None:
+        """Work under a lease ended; called by the runner."""
         with self._lock:
-            self._work.pop(unit, None)
+            self._work.pop(lease.attempt, None)
             self._idle_since = time.monotonic()
         self._patience.unit_ends()
 
     def info(self) -> WorkerInfo:
         """What is announced at this moment."""
         with self._lock:
-            ages = [lease.idle_seconds for lease in self._work.values()]
+            ages = [lease.idle_seconds for _, lease in self._work.values()]
             changes = {
-                "units": tuple(sorted(self._work)),
+                "units": tuple(sorted(f"{task.job}/{task.unit}" for task, _ in self._work.values())),
                 "progress_age_seconds": round(max(ages), 1) if ages else None,
                 "draining": self._draining is not None and self._draining.requested,
             }
@@ -98,11 +99,8 @@ class Presence:
     def in_work(self) -> list[tuple[str, int, str, float]]:
         """(job, unit, attempt, seconds since the last progress) of the units in work."""
         with self._lock:
-            work = sorted(self._work.items())
-        return [
-            (name.partition("/")[0], int(name.partition("/")[2]), lease.attempt, lease.idle_seconds)
-            for name, lease in work
-        ]
+            work = list(self._work.values())
+        return [(task.job, task.unit, lease.attempt, lease.idle_seconds) for task, lease in work]
 
     def hangs(self) -> bool:
         """Whether the process gets on with nothing that it has begun."""

@@ -121,7 +121,7 @@ class UnitRunner:
 
     def _run(self, task: UnitTask, work: Work, lease: Lease, told: Callable[[Outcome], None]) -> Outcome | None:
         if self._presence is not None:
-            self._presence.enter(_name(task), lease)
+            self._presence.enter(task, lease)
         end: Outcome | Finishing | None = Outcome.HANDED_BACK  # what it is if the process is told to end in the middle
         try:
             end = self._classified(task, lease, lambda: self._worked(task, work, lease))
@@ -162,7 +162,7 @@ class UnitRunner:
 
     def _let_go(self, task: UnitTask, lease: Lease, outcome: Outcome) -> None:
         if self._presence is not None:
-            self._presence.leave(_name(task))
+            self._presence.leave(lease)
         try:
             self._leases.release(lease, forget=outcome in _FORGET)
         except RedisError as error:
@@ -238,7 +238,3 @@ class UnitRunner:
         except _ENVIRONMENT as error:
             return self._environment(task, error)
         return Outcome.DEAD
-
-
-def _name(task: UnitTask) -> str:
-    return f"{task.job}/{task.unit}"

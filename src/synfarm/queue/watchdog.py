@@ -20,7 +20,8 @@ HUNG = 70
 """Exit code EX_SOFTWARE: the work hung. Where not even this thread got its turn it is 1, from the timer below."""
 _TICK = 1.0
 _STOOD_STILL = 10.0
-"""A look that comes so late tells that the process itself was stopped, or the machine slept."""
+"""A look that comes so late tells that the process itself was stopped, or the machine slept: forgiven. A stop longer
+than the timer behind this thread ends the process all the same, with 1: that clock goes on meanwhile."""
 _MARGIN = 5.0
 """The timer comes so long after this thread would have, in seconds."""
 

@@ -67,3 +67,15 @@ async def test_captions_are_missed_only_while_units_want_some(site: Any) -> None
         for unit in range(made["planned_units"]):
             board.record_send(made["job"], unit, Stage.RENDER, "render.sd15-m.normal")
         assert (await client.get(f"/v1/jobs/{made['job']}")).json()["stalled"] is None
+
+
+async def test_what_the_feeder_misses_stays_beside_what_is_missed_now(site: Any) -> None:
+    """It knows of units that wait for captions, which nobody sees from here once all were sent."""
+    captions = "no caption worker is alive: start one"
+    async with site.client() as client:
+        made = (await client.post("/v1/jobs", json=BODY)).json()
+        board = Board(site.redis, site.keys, RedisClock(site.redis))
+        for unit in range(made["planned_units"]):
+            board.record_send(made["job"], unit, Stage.CAPTION, "caption.normal")
+        board.set_held_up(made["job"], f"{captions}; {NOBODY}")
+        assert (await client.get(f"/v1/jobs/{made['job']}")).json()["stalled"] == f"{NOBODY}; {captions}"

@@ -11,9 +11,10 @@ from synfarm.contracts.captions import CaptionRecord
 from synfarm.contracts.ids import caption_id
 from synfarm.contracts.jobs import Concept, JobSpec
 from synfarm.contracts.render_settings import ModelRef, RenderSettings
+from synfarm.queue.unit import EnvironmentFault
 from synfarm_render_worker.drawing import EncodedImage
 from synfarm_render_worker.packing import DrawnBy, pack
-from synfarm_render_worker.renderer import FakeRenderer, ImageRequest, Pixels
+from synfarm_render_worker.renderer import FakeRenderer, ImageRequest, Pixels, Step
 from synfarm_render_worker.scoring.scorer import FakeScorer, Scorer
 from synfarm_render_worker.scoring.scoring_renderer import ScoringRenderer
 from synfarm_render_worker.scoring.shelf import ScorerShelf, with_scores
@@ -44,10 +45,38 @@ def test_models_are_loaded_once_and_let_go_when_a_job_does_not_ask(shelf: Scorer
     first = shelf(settings(CLIP, NSFW))
     assert shelf(settings(CLIP, NSFW)) == first
     assert made == ["clip clip", "nsfw checker"]
+    shelf.free(settings(CLIP))
     assert shelf(settings(CLIP)) == first[:1]
+    shelf.free(settings())
     assert shelf(settings()) == []
     shelf(settings(CLIP))
     assert made == ["clip clip", "nsfw checker", "clip clip"]
+
+
+def test_models_of_the_last_job_are_gone_before_the_next_one_loads_whoever_holds_them(made: list[str]) -> None:
+    class Heavy(FakeScorer):
+        def release(self) -> None:
+            made.append("released")
+
+    def load(render: RenderSettings, step: Step) -> FakeRenderer:
+        made.append("loaded")
+        return FakeRenderer(name="diffusers")
+
+    make = with_scores(load, ScorerShelf(lambda name, ref: Heavy(name)))
+    held = make(settings(CLIP))
+    make(settings())
+    assert held is not None
+    assert made == ["loaded", "released", "loaded"]
+
+
+def test_no_memory_left_to_score_is_no_unit_s_fault() -> None:
+    class Full(FakeScorer):
+        def score(self, captions: Sequence[str], images: Sequence[Pixels]) -> list[dict[str, float]]:
+            raise RuntimeError("CUDA error: out of memory")
+
+    renderer = ScoringRenderer(FakeRenderer(), [Full()])
+    with pytest.raises(EnvironmentFault, match="SYNFARM_RENDER_BATCH"):
+        renderer.render([ImageRequest("a dog", 1)])
 
 
 def test_a_job_without_scores_gets_the_renderer_itself(shelf: ScorerShelf) -> None:

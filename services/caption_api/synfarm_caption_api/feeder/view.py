@@ -81,6 +81,9 @@ def job_view(
 
 def _stalled(counters: JobCounters, absent: Sequence[str]) -> str | None:
     reasons = [*absent, *counters.outages]
-    if counters.held_up and not counters.outages and not any(sentence in counters.held_up for sentence in absent):
-        reasons.append(counters.held_up)
-    return "; ".join(reasons) or None
+    if counters.held_up and not counters.outages:
+        left = counters.held_up
+        for sentence in absent:
+            left = left.replace(sentence, "")
+        reasons.append(left.strip("; "))
+    return "; ".join(filter(None, reasons)) or None

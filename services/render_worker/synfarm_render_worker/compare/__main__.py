@@ -104,13 +104,11 @@ def _renderers(settings: RenderWorkerSettings) -> RendererFactory:
 
 
 def _device(settings: RenderWorkerSettings) -> str:
-    if settings.device != "auto":
-        return settings.device
     try:
-        import torch
+        from synfarm_render_worker.diffusion.device import device_of
     except ModuleNotFoundError as error:
         raise EnvironmentFault("diffusion models need torch: pip install 'synfarm[render-worker,diffusers]'") from error
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return device_of(settings.device).type
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -19,10 +19,10 @@ from synfarm_render_worker.diffusion.adapters.protocol import FamilyAdapter
 from synfarm_render_worker.diffusion.batching import for_want_of_memory
 from synfarm_render_worker.diffusion.prompts import Prompts
 from synfarm_render_worker.diffusion.weights import check_room, checked_index, weight_bytes
-from synfarm_render_worker.model_files import ModelFiles
+from synfarm_render_worker.model_files import ModelFiles, first_line
 from synfarm_render_worker.renderer import Step, no_step
 
-__all__ = ["LoadedModel", "device_of", "dtype_of", "load_model"]
+__all__ = ["LoadedModel", "dtype_of", "load_model"]
 
 _log = get_logger(__name__)
 
@@ -46,16 +46,6 @@ class LoadedModel:
     def release(self) -> None:
         """Let go of the weights, whoever still holds this object."""
         del self.adapter, self.own_scheduler, self.prompts
-
-
-def device_of(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
-    """
-    Raises:
-        EnvironmentFault: there is no GPU.
-    """
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise EnvironmentFault("SYNFARM_RENDER_DEVICE: 'cuda', and torch sees no GPU here; give it one, or set 'cpu'")
-    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def dtype_of(wanted: Literal["auto", "float32", "float16", "bfloat16"], device: torch.device) -> torch.dtype:
@@ -141,8 +131,8 @@ def _place(adapter: FamilyAdapter, device: torch.device, dtype: torch.dtype) -> 
 
 
 def _not_loaded(model: str, error: Exception) -> EnvironmentFault:
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return EnvironmentFault(f"render.model: {model!r} cannot be loaded here ({first[:300]}); fetch its files again")
+    told = first_line(error)
+    return EnvironmentFault(f"render.model: {model!r} cannot be loaded here ({told}); fetch its files again")
 
 
 def _quiet() -> None:

@@ -25,8 +25,6 @@ class Prompts:
         self._known: OrderedDict[str, Embedding] = OrderedDict()
         self._empty: Embedding | None = None
         self._truncated = 0
-        self.encoded = 0
-        """Captions that went through the encoders, the empty prompt not among them."""
 
     def rows(self, captions: Sequence[str]) -> Embedding:
         """One row a caption, in order."""
@@ -58,7 +56,6 @@ class Prompts:
         filled = [*captions, *[""] * (self._together - len(captions))]
         rows = self._adapter.encode(filled).rows()
         self._known.update(zip(captions, rows, strict=False))
-        self.encoded += len(captions)
 
     def _measure(self, caption: str) -> None:
         reader = self._adapter.reader

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from synfarm.telemetry import get_logger
+from synfarm.whole_file import write_whole
 
 __all__ = ["BatchBook", "BatchKey", "DoesNotFit", "tuned"]
 
@@ -83,9 +83,8 @@ class BatchBook:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.with_suffix(".lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)  # a second GPU's worker must not write over this entry
-                part = self._path.with_name(f".{self._path.name}.{os.getpid()}.part")
-                part.write_text(json.dumps(self._read() | {str(key): batch}, indent=1, sort_keys=True))
-                part.replace(self._path)
+                book = self._read() | {str(key): batch}
+                write_whole(self._path, json.dumps(book, indent=1, sort_keys=True).encode())
         except OSError as error:
             _log.warning("batch_not_remembered", file=str(self._path), error=str(error))
 

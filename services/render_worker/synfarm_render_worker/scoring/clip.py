@@ -11,6 +11,7 @@ from torch.nn import functional
 from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel
 
 from synfarm.queue.unit import EnvironmentFault, UnitFault
+from synfarm_render_worker.model_files import first_line
 from synfarm_render_worker.renderer import Pixels
 from synfarm_render_worker.scoring.scorer import CLIP, batches
 
@@ -31,7 +32,7 @@ def load_clip(folder: Path, device: str) -> ClipScorer:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        told = str(error).strip().splitlines()[0][:300]
+        told = first_line(error)
         raise EnvironmentFault(
             f"render.clip_score.model: {folder.name!r} cannot be loaded as a CLIP model ({told}); name one with "
             "tokenizer, preprocessor and safetensors"
@@ -46,6 +47,9 @@ class ClipScorer:
         self._model = model.to(device).eval()
         self._tokenizer, self._processor, self._device = tokenizer, processor, device
         self._limit: int = model.config.text_config.max_position_embeddings
+
+    def release(self) -> None:
+        del self._model
 
     @torch.inference_mode()
     def score(self, captions: Sequence[str], images: Sequence[Pixels]) -> list[dict[str, float]]:

@@ -12,6 +12,7 @@ from torch.nn import functional
 from transformers import CLIPImageProcessorPil
 
 from synfarm.queue.unit import EnvironmentFault, UnitFault
+from synfarm_render_worker.model_files import first_line
 from synfarm_render_worker.renderer import Pixels
 from synfarm_render_worker.scoring.scorer import NSFW, batches
 
@@ -33,7 +34,7 @@ def load_safety(folder: Path, device: str) -> SafetyScorer:
             inner if inner.is_dir() else folder, dtype=torch.float32, use_safetensors=True, local_files_only=True
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        told = str(error).strip().splitlines()[0][:300]
+        told = first_line(error)
         raise EnvironmentFault(
             f"render.nsfw_score.model: {folder.name!r} cannot be loaded as a safety checker ({told}); name Stable "
             "Diffusion's, as safetensors"
@@ -52,6 +53,9 @@ class SafetyScorer:
         side = model.config.vision_config.image_size
         # Normalised as CLIP's images are, whose vision tower the checker has.
         self._processor = CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
+
+    def release(self) -> None:
+        del self._model
 
     @torch.inference_mode()
     def score(self, captions: Sequence[str], images: Sequence[Pixels]) -> list[dict[str, float]]:

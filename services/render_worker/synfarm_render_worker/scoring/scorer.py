@@ -26,6 +26,9 @@ class Scorer(Protocol):
             UnitFault: a score is not finite.
         """
 
+    def release(self) -> None:
+        """Let go of the weights, whoever still holds this object."""
+
 
 def row_scores(images: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Of a caption's images: ``clip`` is their mean and ``clip_min`` the least, ``nsfw`` the largest.
@@ -53,3 +56,6 @@ class FakeScorer:
 
     def score(self, captions: Sequence[str], images: Sequence[Pixels]) -> list[dict[str, float]]:
         return [{self.name: float(image.mean()) / 255} for image in images]
+
+    def release(self) -> None:
+        """It has none."""

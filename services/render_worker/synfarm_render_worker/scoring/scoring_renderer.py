@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from synfarm_render_worker.renderer import ImageRequest, RenderedImage, Renderer, Spent, Step, no_step
+from synfarm.queue.unit import EnvironmentFault
+from synfarm_render_worker.renderer import ImageRequest, Pixels, RenderedImage, Renderer, Spent, Step, no_step
 from synfarm_render_worker.scoring.scorer import Scorer
 
 __all__ = ["ScoringRenderer"]
@@ -51,15 +52,30 @@ class ScoringRenderer:
         """
         Raises:
             UnitFault: a request cannot be drawn, or a score is not finite.
+            EnvironmentFault: there is no memory left to score.
         """
         drawn = self._renderer.render(requests, step)
         scores: list[dict[str, float]] = [{} for _ in drawn]
         for scorer in self._scorers:
             step()
-            found = scorer.score([request.caption for request in requests], [image.pixels for image in drawn])
+            found = _scored(scorer, [request.caption for request in requests], [image.pixels for image in drawn])
             for known, new in zip(scores, found, strict=True):
                 known.update(new)
         return [replace(image, scores=own) for image, own in zip(drawn, scores, strict=True)]
 
     def spent(self) -> Spent:
         return self._renderer.spent()
+
+
+def _scored(scorer: Scorer, captions: Sequence[str], images: Sequence[Pixels]) -> list[dict[str, float]]:
+    try:
+        return scorer.score(captions, images)
+    except (RuntimeError, MemoryError) as error:
+        from synfarm_render_worker.diffusion.batching import for_want_of_memory  # loads torch, which a scorer has
+
+        if not for_want_of_memory(error):
+            raise
+        raise EnvironmentFault(
+            "no memory is left to score images beside the model: lower SYNFARM_RENDER_BATCH, or submit the job without "
+            "clip_score and nsfw_score"
+        ) from error

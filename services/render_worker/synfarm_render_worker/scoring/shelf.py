@@ -26,8 +26,7 @@ def make_scorer(name: str, ref: ModelRef, settings: RenderWorkerSettings) -> Sco
         EnvironmentFault: it cannot be loaded here and now.
     """
     try:
-        import torch
-
+        from synfarm_render_worker.diffusion.device import device_of
         from synfarm_render_worker.scoring.clip import CLIP_FILES, load_clip
         from synfarm_render_worker.scoring.safety import SAFETY_FILES, load_safety
     except ModuleNotFoundError as error:
@@ -35,9 +34,7 @@ def make_scorer(name: str, ref: ModelRef, settings: RenderWorkerSettings) -> Sco
             f"this worker cannot score images, {error.name!r} is not installed: install "
             "'synfarm[render-worker,diffusers]'"
         ) from error
-    device = settings.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = device_of(settings.device).type
     load, files = (load_clip, CLIP_FILES) if name == CLIP else (load_safety, SAFETY_FILES)
     folder = ModelFiles(settings.models).find(f"render.{name}_score", ref.model, ref.revision, files=files)
     return load(folder, device)
@@ -51,15 +48,22 @@ class ScorerShelf:
         self._kept: dict[tuple[str, ModelRef], Scorer] = {}
 
     def __call__(self, render: RenderSettings) -> Sequence[Scorer]:
-        wanted = [
-            (name, ref) for name, ref in ((CLIP, render.clip_score), (NSFW, render.nsfw_score)) if ref is not None
-        ]
-        # Freed before others are loaded.
-        self._kept = {key: scorer for key, scorer in self._kept.items() if key in wanted}
+        wanted = _asked(render)
         for key in wanted:
             if key not in self._kept:
                 self._kept[key] = self._make(*key)
         return [self._kept[key] for key in wanted]
+
+    def free(self, render: RenderSettings) -> None:
+        """What this job does not ask for goes, so that there is room for what it loads."""
+        wanted = _asked(render)
+        for key in [key for key in self._kept if key not in wanted]:
+            self._kept.pop(key).release()
+
+
+def _asked(render: RenderSettings) -> list[tuple[str, ModelRef]]:
+    asked = ((CLIP, render.clip_score), (NSFW, render.nsfw_score))
+    return [(name, ref) for name, ref in asked if ref is not None]
 
 
 def with_scores(renderers: RendererFactory, scorers: ScorerShelf) -> RendererFactory:
@@ -69,8 +73,10 @@ def with_scores(renderers: RendererFactory, scorers: ScorerShelf) -> RendererFac
 
     def make(render: RenderSettings, step: Step = no_step) -> Renderer:
         nonlocal last
+        scorers.free(render)
         renderer, wanted = renderers(render, step), scorers(render)
         if not wanted:
+            last = None
             return renderer
         # The same one while nothing changes: by that others see that nothing was loaded.
         if last is None or not last.is_of(renderer, wanted):

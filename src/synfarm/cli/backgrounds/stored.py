@@ -9,7 +9,7 @@ from pathlib import Path
 
 from synfarm.cli.backgrounds.place import refused
 from synfarm.cli.concept_source import MAX_BYTES
-from synfarm.cli.whole_file import write_whole
+from synfarm.whole_file import write_whole
 
 __all__ = ["BackgroundFile"]
 

@@ -11,9 +11,9 @@ from pydantic import JsonValue
 from synfarm.cli.demo.memory import Memory, MemoryFile
 from synfarm.cli.demo.options import BadOption, DemoOptions
 from synfarm.cli.demo.summary import DemoSummary
-from synfarm.cli.whole_file import write_whole
 from synfarm.contracts.base import utc_now
 from synfarm.local.folder import StackFolder
+from synfarm.whole_file import write_whole
 
 __all__ = ["DemoPlace"]
 
