@@ -63,7 +63,8 @@ def _teach(
         embedded, compared = [head.embed(tokens) for tokens in patches], head.compared()
         logits = partial(logit_pieces, torch.cat(embedded), compared)
         masses = prototype_masses(logits, temperature, config.sinkhorn_rounds, ranks.gather)
-        monitors["patch_spread"] = spread(torch.nn.functional.normalize(torch.cat(patches), dim=-1))
+        hidden = torch.nn.functional.normalize(torch.cat(patches), dim=-1)
+        monitors["patch_spread"] = spread(hidden) if len(hidden) else 0.0
     labels = ranks.gather(torch.cat([part.labels for part in parts]))
     return _Lesson(keys, labels, embedded, compared, masses, monitors)
 
@@ -91,8 +92,8 @@ def accumulate_gradients(
     own = torch.arange(count, device=batch.labels.device) + ranks.rank * count
     images = count * ranks.world
     local_crops = 0 if batch.local_pixels is None else len(batch.local_pixels) * ranks.world
-    # Cells give every rank the same number of masked images.
-    masked_images = 0 if batch.masks is None else ranks.world * int(batch.masks.any(dim=1).sum())
+    # Counted, not taken from this rank's share: a rank may have fewer masked images than another, or none.
+    masked_images = None if batch.masks is None else ranks.gather(batch.masks.any(dim=1).sum()[None]).sum()
 
     def contrast(anchors: Tensor, labels: Tensor, left_out: Tensor) -> Tensor:
         losses = multi_positive_loss_in_tiles(anchors, lesson.keys, labels, lesson.labels, left_out, config.temperature)
@@ -113,19 +114,20 @@ def accumulate_gradients(
             terms["contrastive_local"] = contrast(anchors, labels, torch.full_like(labels, -1)) / local_crops
         if part.masks is not None and predicted is not None and lesson.compared is not None:
             assert lesson.masses is not None
+            assert masked_images is not None
             head = networks.student.patch_head
             mine = PatchSide(head.embed(predicted), head.compared(), config.student_temperature)
             seen = PatchSide(lesson.embedded[place], lesson.compared, patch_temperature)
             losses, entropies = masked_patch_loss_in_pieces(mine, seen, lesson.masses)
             # Each masked image weighs the same, whatever its number of masked tokens.
             tokens = part.masks.sum(dim=1, keepdim=True).expand_as(part.masks)[part.masks]
-            terms["ibot"] = (losses / tokens).sum() / masked_images
+            terms["ibot"] = (losses / tokens).sum() / masked_images.clamp(min=1)
             uncertainty += float(entropies.sum())
         torch.autograd.backward(torch.stack([weights[name] * term for name, term in terms.items()]).sum())
         for name, term in terms.items():
             totals[name] = totals.get(name, torch.zeros((), dtype=torch.float64)) + term.detach().double().cpu()
     monitors = lesson.monitors
     if batch.masks is not None:
-        monitors["target_entropy"] = uncertainty / (int(batch.masks.sum()) * math.log(config.prototypes))
+        monitors["target_entropy"] = uncertainty / (max(1, int(batch.masks.sum())) * math.log(config.prototypes))
         monitors["mask_share"] = float(batch.masks.double().mean())
     return StepTerms(totals, {name: weights[name] for name in totals}, monitors)
