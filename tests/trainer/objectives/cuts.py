@@ -40,28 +40,34 @@ class Found(NamedTuple):
     terms: StepTerms
 
 
+def image_ids(config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Caption and number of each image."""
+    captions, views = config.data.captions_per_batch, config.data.views
+    return np.arange(captions).repeat(views), np.tile(np.arange(views), captions)
+
+
 def draw_batch(config: TrainConfig, masks: Tensor | None = None) -> TensorBatch:
     """Branches are dropped as the loader drops them; one caption stands twice, across shares of ranks."""
     generator = torch.Generator().manual_seed(1)
-    crops = config.data.crops
+    captions, views, crops = config.data.captions_per_batch, config.data.views, config.data.crops
+    images = captions * views
 
     def pixels(count: int, size: int) -> Tensor:
         return torch.randint(0, 256, (count, size, size, 3), generator=generator, dtype=torch.uint8)
 
     def kept(numbers: list[int]) -> Tensor | None:
-        index, k = np.arange(CAPTIONS).repeat(VIEWS), np.tile(np.arange(VIEWS), CAPTIONS)
-        ids = CropIds.of(np.ones(IMAGES, dtype=np.int64), index, k, numbers)
-        drawn = draw_kept(config, 1, 0, ids, CELL * VIEWS * len(numbers))
+        ids = CropIds.of(np.ones(images, dtype=np.int64), *image_ids(config), numbers)
+        drawn = draw_kept(config, 1, 0, ids, config.data.cell_captions * views * len(numbers))
         return None if drawn is None else torch.from_numpy(drawn)
 
-    labels = torch.arange(CAPTIONS)
+    labels = torch.arange(captions)
     labels[-1] = 2
     local = config.local_count
     return TensorBatch(
-        pixels=pixels(IMAGES * crops, config.augment.size),
-        labels=labels.repeat_interleave(VIEWS * crops) * 7 + 1,
+        pixels=pixels(images * crops, config.augment.size),
+        labels=labels.repeat_interleave(views * crops) * 7 + 1,
         crops=crops,
-        local_pixels=pixels(IMAGES * local, config.local_crops.size) if local else None,
+        local_pixels=pixels(images * local, config.local_crops.size) if local else None,
         masks=masks,
         kept=kept(global_crops(crops)),
         local_kept=kept(list(range(1, 1 + local))) if local else None,
@@ -71,7 +77,8 @@ def draw_batch(config: TrainConfig, masks: Tensor | None = None) -> TensorBatch:
 def uneven_masks(config: TrainConfig) -> Tensor:
     """Of 0 to all patches of a crop; none at all in the last third of the batch."""
     generator = torch.Generator().manual_seed(2)
-    masks = torch.zeros(IMAGES * config.data.crops, config.patches, dtype=torch.bool)
+    crops = config.data.captions_per_batch * config.crops_of_caption
+    masks = torch.zeros(crops, config.patches, dtype=torch.bool)
     for crop in range(len(masks) * 2 // 3):
         masks[crop, torch.randperm(config.patches, generator=generator)[: crop % (config.patches + 1)]] = True
     return masks
