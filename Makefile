@@ -14,7 +14,7 @@ CONCEPTS ?=
 MINUTES ?= 20
 SEED ?=
 
-.PHONY: help setup lint format type test test-extras test-long chaos fuzz demo e2e-compose bench bench-demo bench-render schemas screenshots notebook constraints clean clean-venv
+.PHONY: help setup lint format type test test-extras test-long chaos fuzz demo e2e-compose bench bench-demo bench-render bench-step schemas screenshots notebook constraints clean clean-venv
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,13 +61,17 @@ e2e-compose: ## build and use the compose stack, with kills in mid-job (says so 
 
 bench: setup ## speed of the parts (a table each)
 	@set -e; for bench in benchmarks/bench_*.py; do \
-	  case $$bench in */bench_demo.py|*/bench_render.py) continue;; esac; echo "== $$bench"; $(PY) $$bench $(ARGS); done
+	  case $$bench in */bench_demo.py|*/bench_render.py|*/bench_step.py) continue;; esac; echo "== $$bench"; $(PY) $$bench $(ARGS); done
 
 bench-demo: setup ## quality: k-NN before and after training, 3 seeds, beside raw pixels and colours (half an hour)
 	$(PY) benchmarks/bench_demo.py $(ARGS)
 
 bench-render: setup ## the render worker against plain loops, its own cost a unit, its memory (minutes; ARGS="--device cuda --shape sd15")
 	$(PY) benchmarks/bench_render.py $(ARGS)
+
+bench-step: setup ## one training step against a plain one and lightly's parts (minutes; ARGS="--device cuda --shape vit-b")
+	test -d build/bench/lightly || .venv/bin/pip install --quiet --no-deps --target build/bench -c constraints.txt lightly
+	PYTHONPATH="$(CURDIR)/build/bench" $(PY) benchmarks/bench_step.py $(ARGS)
 
 screenshots: setup ## pictures of the page and the report for docs/img, from the farm that runs in demo/
 	$(PY) scripts/screenshots.py $(ARGS)

@@ -7,6 +7,8 @@ import subprocess
 import sys
 
 _INSTALLER = {"pip", "setuptools", "wheel"}
+_APART = {"lightly": "1.6.0"}
+"""Installed by `make bench-step` alone, in a folder of its own."""
 _HEADER = """\
 # Exact versions of everything that `make setup` installs: `make constraints` writes this file.
 # Versions only: where packages come from is the installer's configuration.
@@ -25,7 +27,7 @@ def main() -> None:
         "--disable-pip-version-check",
     ]
     packages = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    pinned = {p["name"].lower().replace("_", "-"): p["version"] for p in packages}
+    pinned = _APART | {p["name"].lower().replace("_", "-"): p["version"] for p in packages}
     lines = [f"{name}=={version}" for name, version in sorted(pinned.items()) if name not in _INSTALLER]
     sys.stdout.write(_HEADER + "\n".join(lines) + "\n")
 
