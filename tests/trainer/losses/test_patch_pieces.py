@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from synfarm_trainer.losses.masked_patches import entropy, masked_patch_loss
-from synfarm_trainer.losses.patch_pieces import PatchSide, logit_pieces, masked_patch_loss_in_pieces
+from synfarm_trainer.losses.patch_pieces import PatchSide, logit_parts, logit_pieces, masked_patch_loss_in_pieces
 from synfarm_trainer.losses.sinkhorn import assignment, prototype_masses
 
 WARM, COLD = 0.1, 0.05
@@ -134,3 +134,15 @@ def test_the_sums_have_one_order() -> None:
     first, again = (value_and_gradients(loss, [directions(9, 3), directions(5, 3, seed=1)]) for _ in range(2))
     assert torch.equal(first[0], again[0])
     assert all(torch.equal(one, other) for one, other in zip(first[1], again[1], strict=True))
+
+
+@pytest.mark.parametrize("at_once", [10, 99])
+def test_logits_that_are_one_piece_are_made_once_for_all_rounds(at_once: int) -> None:
+    teacher, _, _ = teacher_of(9, 7, 3)
+    parts = logit_parts(teacher.embedded, teacher.prototypes, at_once=at_once)
+    first, second = list(parts()), list(parts())
+    assert len(first) == (1 if at_once == 99 else 9)
+    assert (first[0] is second[0]) == (at_once == 99)
+    anew = prototype_masses(lambda: logit_pieces(teacher.embedded, teacher.prototypes, at_once=at_once), COLD, 3)
+    assert torch.equal(prototype_masses(parts, COLD, 3), anew)
+    assert torch.equal(prototype_masses(parts, COLD, 3), anew), "they are not changed"

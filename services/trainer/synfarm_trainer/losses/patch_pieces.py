@@ -8,7 +8,8 @@ stays of Sinkhorn and Knopp's targets are the two scalings: a number for each pr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -18,7 +19,7 @@ from torch.autograd.function import once_differentiable
 from synfarm_trainer.losses.opaque import opaque
 from synfarm_trainer.losses.precision import exact_products, precise
 
-__all__ = ["PatchSide", "logit_pieces", "masked_patch_loss_in_pieces"]
+__all__ = ["PatchSide", "logit_parts", "logit_pieces", "masked_patch_loss_in_pieces"]
 
 _AT_ONCE = 2**23
 """Logits in a piece: 32 MiB of float32, 128 tokens of the paper's prototypes."""
@@ -36,7 +37,7 @@ class PatchSide(NamedTuple):
 
 @torch.no_grad()
 def logit_pieces(embedded: Tensor, prototypes: Tensor, *, at_once: int = _AT_ONCE) -> Iterator[Tensor]:
-    """(t, K) logits of consecutive tokens without gradient, at least one piece: the ``parts`` of ``prototype_masses``.
+    """(t, K) logits of consecutive tokens without gradient, at least one piece, as ``prototype_masses`` reads them.
 
     Args:
         embedded: (T, D).
@@ -48,6 +49,14 @@ def logit_pieces(embedded: Tensor, prototypes: Tensor, *, at_once: int = _AT_ONC
     for piece in torch.split(embedded, _tokens(prototypes, at_once)):
         with exact_products(prototypes):
             yield piece.to(common) @ prototypes.T
+
+
+def logit_parts(embedded: Tensor, prototypes: Tensor, *, at_once: int = _AT_ONCE) -> Callable[[], Iterable[Tensor]]:
+    """The ``parts`` of ``prototype_masses``: made anew for each round, but kept where one piece is all of them."""
+    if len(embedded) > _tokens(prototypes, at_once):
+        return partial(logit_pieces, embedded, prototypes, at_once=at_once)
+    whole = list(logit_pieces(embedded, prototypes, at_once=at_once))
+    return lambda: whole
 
 
 @opaque

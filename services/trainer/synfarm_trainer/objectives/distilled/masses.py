@@ -11,7 +11,7 @@ from torch import Tensor
 
 from synfarm_trainer.config import PrototypeConfig
 from synfarm_trainer.losses.centering import next_center
-from synfarm_trainer.losses.patch_pieces import logit_pieces
+from synfarm_trainer.losses.patch_pieces import logit_parts
 from synfarm_trainer.losses.precision import exact_products, precise
 from synfarm_trainer.losses.sinkhorn import prototype_masses
 from synfarm_trainer.ranks import Ranks
@@ -32,9 +32,7 @@ def target_masses(
             for targets by Sinkhorn and Knopp, over the tokens of all ranks.
     """
     if center is None:
-        return prototype_masses(
-            lambda: logit_pieces(embedded, compared), temperature, config.sinkhorn_rounds, ranks.gather
-        )
+        return prototype_masses(logit_parts(embedded, compared), temperature, config.sinkhorn_rounds, ranks.gather)
     masses = precise(center) / temperature
     # The mean of logits is the logit of the mean: ranks exchange D numbers, and tokens x prototypes are never made.
     rows = precise(embedded)

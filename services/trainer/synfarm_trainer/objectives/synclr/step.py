@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
 
 from synfarm_trainer.config import SynclrConfig
 from synfarm_trainer.losses.contrast_tiles import multi_positive_loss_in_tiles
-from synfarm_trainer.losses.patch_pieces import PatchSide, logit_pieces, masked_patch_loss_in_pieces
+from synfarm_trainer.losses.patch_pieces import PatchSide, logit_parts, masked_patch_loss_in_pieces
 from synfarm_trainer.losses.sinkhorn import prototype_masses
 from synfarm_trainer.models.vit import normalise
 from synfarm_trainer.objectives.batch import TensorBatch
@@ -61,7 +60,7 @@ def _teach(
     if patches:
         head = teacher.patch_head
         embedded, compared = [head.embed(tokens) for tokens in patches], head.compared()
-        logits = partial(logit_pieces, torch.cat(embedded), compared)
+        logits = logit_parts(torch.cat(embedded), compared)
         masses = prototype_masses(logits, temperature, config.sinkhorn_rounds, ranks.gather)
         hidden = torch.nn.functional.normalize(torch.cat(patches), dim=-1)
         monitors["patch_spread"] = spread(hidden) if len(hidden) else 0.0
