@@ -113,7 +113,7 @@ def test_nothing_is_drawn_where_nothing_is_asked_for() -> None:
         ({"mask__images": 0.05}, r"mask\.images: 0\.05 of the 16 images of a cell is less than one"),
         ({"mask__ratio": [0.01, 0.5], "mask__images": 1.0}, r"mask\.ratio: 0\.01 of an image's 36 patches is less"),
         ({"mask__ratio": [0.6, 0.5]}, r"mask\.ratio: must rise"),
-        ({"mask__shape": "disc"}, r"mask\.shape: must be one of random, block"),
+        ({"mask__shape": "disc"}, r"mask\.shape: must be one of random, block, blocks"),
         ({"model__drop_path": 0.01}, r"model\.drop_path: .* less than half an image; raise it or data\.cell_captions"),
         ({"model__drop_path": 0.99}, r"model\.drop_path: .* is all of them"),
         ({"local_crops__count": 2, "local_crops__size": 20}, r"local_crops\.size: 20 is no multiple of model\.patch"),

@@ -135,9 +135,12 @@ class MaskConfig:
     """Share of a cell's images that are masked, rounded down."""
     ratio: tuple[float, float] = (0.5, 0.5)
     """Share of a masked image's patches; of a range every stratum is used in every cell."""
-    shape: Literal["random", "block"] = "random"
-    """``random``: any patches, as in the paper. ``block``: one block of a drawn place and aspect, of the exact count
-    (BEiT's several smaller blocks miss theirs)."""
+    shape: Literal["random", "block", "blocks"] = "random"
+    """``random``: any patches, as in the paper. ``block``: one block of a drawn place and aspect. ``blocks``: several
+    smaller ones, as in BEiT. All of the exact count: patches that BEiT's blocks leave wanting are any others."""
+    first_views: bool = later(False)
+    """Whether it is the first views of each caption, in a drawn order, that are masked, instead of any images of the
+    cell: with half of the images masked, half of each caption's (the release's ``mask_first_n``)."""
 
     def __post_init__(self) -> None:
         need(0 < self.images <= 1, "mask.images", "must be above 0 and at most 1")

@@ -7,20 +7,21 @@ micro-batches hold whole cells, so neither changes what is drawn.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from synfarm.contracts.purposes import Purpose
-from synfarm.contracts.randomness import key_of, uniform
+from synfarm.contracts.randomness import key_of
 from synfarm_trainer.config import TrainConfig
+from synfarm_trainer.data.blocks import distance_from_centre, outside_blocks
 from synfarm_trainer.data.cropids import CropIds
 
 __all__ = ["draw_kept", "draw_masks"]
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-_WIDEST = 1 / 0.3
-"""Largest aspect ratio of a block, as in BEiT."""
 
 
 def _places(words: Ints, axis: int) -> Ints:
@@ -29,38 +30,46 @@ def _places(words: Ints, axis: int) -> Ints:
     return np.asarray(np.argsort(order, axis=axis, kind="stable"), dtype=np.int64)
 
 
-def _block_distance(ids: CropIds, key: int, epoch: int, grid: int) -> NDArray[np.float64]:
-    """(N, grid * grid): of each patch from a drawn centre, in a maximum norm of drawn aspect.
+def _patch_order(config: TrainConfig, ids: CropIds, key: int, epoch: int, amount: Ints) -> Ints:
+    """(N, patches): the patches of each crop in the order in which they are masked, ``amount`` (N,) of them."""
+    words = ids.word(key, epoch, 1, np.arange(config.patches))
+    grid = config.augment.size // config.model.patch
+    if config.mask.shape == "block":
+        return np.lexsort((words, distance_from_centre(ids, key, epoch, grid)), axis=-1)
+    if config.mask.shape == "blocks":
+        return np.lexsort((words, outside_blocks(ids, key, epoch, grid, amount)), axis=-1)
+    return np.argsort(words, axis=-1, kind="stable")
 
-    The nearest patches make one rectangle, cut by the image's border.
-    """
-    row, column, shape = (uniform(ids.word(key, epoch, part))[:, None] for part in (2, 3, 4))
-    stretch = np.exp((2 * shape - 1) * np.log(_WIDEST) / 2)
-    y, x = (axis.reshape(1, -1) + 0.5 for axis in np.indices((grid, grid)))
-    distance: NDArray[np.float64] = np.maximum(np.abs(y - row * grid) * stretch, np.abs(x - column * grid) / stretch)
-    return distance
+
+def _amounts(config: TrainConfig, ids: CropIds, key: int, epoch: int) -> Ints:
+    """(N,): masked patches of each crop."""
+    counts = np.array(config.masked_tokens_of_cell, dtype=np.int64)
+    words = ids.word(key, epoch, 0).reshape(-1, config.cell_images)
+    views = np.zeros_like(words)
+    if config.mask.first_views:
+        # Crops of an image have one word and so stay together, in their order.
+        images = replace(ids, crop=np.zeros_like(ids.crop)).word(key, epoch, 5)
+        views = _places(images.reshape(-1, config.crops_of_caption), axis=1).reshape(words.shape)
+    chosen = np.argsort(np.lexsort((words, views), axis=-1), axis=-1, kind="stable") < len(counts)
+    place = np.argsort(np.lexsort((words, ~chosen), axis=-1), axis=-1, kind="stable")
+    found: Ints = np.append(counts, np.zeros(config.cell_images - len(counts), dtype=np.int64))[place].reshape(-1)
+    return found
 
 
 def draw_masks(config: TrainConfig, seed: int, epoch: int, ids: CropIds) -> Bools | None:
     """(N, patches): masked? for the global crops of whole cells in batch order; None without iBOT.
 
-    In each cell the images of the lowest hashes are masked, the first of them with the first of the counts of
-    ``config.masked_tokens_of_cell``, and so on; in an image, the patches of the lowest hashes or nearest to a centre.
+    In each cell the images of the lowest hashes are masked, with ``mask.first_views`` those of the first views of each
+    caption; the masked image of the lowest hash with the first of the counts of ``config.masked_tokens_of_cell``, and
+    so on. In an image it is the patches of the lowest hashes, nearest to a centre, or in blocks; those that several
+    blocks leave wanting are of the lowest hashes again (as DINOv2 completes them).
     """
-    counts = config.masked_tokens_of_cell
-    if not counts:
+    if not config.masked_tokens_of_cell:
         return None
     key = key_of(seed, Purpose.MASK)
-    place = _places(ids.word(key, epoch, 0).reshape(-1, config.cell_images), axis=1).reshape(-1)
-    amount = np.array([*counts, *(0,) * (config.cell_images - len(counts))], dtype=np.int64)[place]
-    words = ids.word(key, epoch, 1, np.arange(config.patches))
-    if config.mask.shape == "block":
-        distance = _block_distance(ids, key, epoch, config.augment.size // config.model.patch)
-        order = np.lexsort((words, distance), axis=-1)
-        patch_place = np.argsort(order, axis=-1, kind="stable")
-    else:
-        patch_place = _places(words, axis=1)
-    return np.asarray(patch_place < amount[:, None])
+    amount = _amounts(config, ids, key, epoch)
+    order = _patch_order(config, ids, key, epoch, amount)
+    return np.asarray(np.argsort(order, axis=-1, kind="stable") < amount[:, None])
 
 
 def draw_kept(config: TrainConfig, seed: int, epoch: int, ids: CropIds, cell_crops: int) -> Bools | None:

@@ -74,7 +74,7 @@ class MaskedPrototypeConfig(PrototypeConfig):
     """What iBOT and DINOv2 add: patches hidden from the student, of which it names the prototype too.
 
     Their papers hide blocks of a tenth to a half of every second crop: ``mask.images`` 0.5, ``mask.ratio`` [0.1, 0.5],
-    ``mask.shape`` block. The term is the mean over *all* global crops, where those without masks have 0 (SynCLR's is
+    ``mask.shape`` blocks. The term is the mean over *all* global crops, where those without masks have 0 (SynCLR's is
     over the masked ones).
     """
 
