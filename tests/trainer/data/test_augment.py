@@ -21,7 +21,7 @@ def ids(n: int, crop: int = 0) -> CropIds:
 
 
 def only(crops: CropIds, n: int) -> CropIds:
-    return CropIds(crops.job[n : n + 1], crops.index[n : n + 1], crops.k[n : n + 1], crops.crop[n : n + 1])
+    return CropIds(*(x[n : n + 1] for x in (crops.job, crops.index, crops.k, crops.crop, crops.turn)))
 
 
 def picture() -> Image.Image:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from synfarm_trainer.config import TrainConfig, from_dict, to_dict
 from synfarm_trainer.data.augment import CropParams, apply_crop, draw_params, local_augment
-from synfarm_trainer.data.cropids import CropIds
+from synfarm_trainer.data.cropids import CropIds, global_crops
 from synfarm_trainer.presets import preset_names, resolve
 
 N = 20_000
@@ -83,6 +83,21 @@ def test_dinov2_gives_each_of_its_two_transforms_to_half_of_a_captions_images() 
     assert rate(coin.sum(axis=1) == 2) == about(6 / 16)
 
 
+@pytest.mark.parametrize("crops", [1, 2, 3])
+@pytest.mark.parametrize("images", [(0, 1, 2, 3), (2, 0), (3, 1, 0)])
+def test_variants_take_turns_over_the_crops_that_a_batch_takes_of_a_caption(
+    images: tuple[int, ...], crops: int
+) -> None:
+    """Whatever images those are; with two crops each image has one of either variant."""
+    captions = 5000
+    k, view = (np.tile(x, captions) for x in (np.array(images), np.arange(len(images))))
+    index = np.arange(captions).repeat(len(images))
+    ids = CropIds.of(np.full(len(k), 5), index, k, global_crops(crops), view=view)
+    b = draw_params(family("dinov2").augment, 3, 1, ids).variant_b.reshape(captions, -1)
+    assert (b[:, 1:] != b[:, :-1]).all()
+    assert rate(b[:, 0]) == about(0.5)
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_each_family_has_the_numbers_of_its_source(name: str) -> None:
     run = family(name)
@@ -121,7 +136,7 @@ def test_a_family_changes_no_draw_of_what_it_shares_with_another() -> None:
 def test_new_parts_are_functions_of_the_crop_alone() -> None:
     place = np.arange(4000, dtype=np.int64)
     ids = CropIds.of(np.full(4000, 5, dtype=np.int64), place // 4, place % 4, [0])
-    few = CropIds(*(x[1000:1100] for x in (ids.job, ids.index, ids.k, ids.crop)))
+    few = CropIds(*(x[1000:1100] for x in (ids.job, ids.index, ids.k, ids.crop, ids.turn)))
     for name in ("paper", "dinov2"):
         config = family(name).augment
         together, alone = draw_params(config, 3, 1, ids), draw_params(config, 3, 1, few)

@@ -150,6 +150,18 @@ def test_a_batch_takes_no_image_twice(stored) -> None:
             assert len({image.tobytes() for image in caption}) == 3
 
 
+@pytest.mark.parametrize(("views", "crops"), [(2, 1), (3, 1), (2, 2)])
+def test_variants_that_alternate_do_so_over_the_crops_of_the_batch(stored, views: int, crops: int) -> None:
+    config = resolve("tiny", {**PLAIN, "augment.variants": "alternate", "data.views": views, "data.crops": crops})
+    store, dataset = stored
+    plan = Plan(dataset.table, 7, 12, 3, config.data.held_out)
+    loader = Loader(dataset, plan, ShardCache(store, 1 << 20), config)
+    for step in range(STEPS):
+        b = loader._draw(step).global_params.variant_b.reshape(12, views * crops)
+        assert (b[:, 1:] != b[:, :-1]).all()
+    loader.close()
+
+
 def test_ranks_that_cut_a_cell_are_refused(stored, full: TrainConfig) -> None:
     with pytest.raises(ValueError, match=r"12 captions in cells of 3 cannot be shared by 3 ranks; use a multiple of 9"):
         batches(*stored, full, world=3)

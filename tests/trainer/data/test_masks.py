@@ -105,7 +105,7 @@ def test_ranks_and_micro_batches_of_whole_cells_have_the_masks_of_the_batch(
 ) -> None:
     ids = crops_of(run, 3 * run.data.cell_captions)
     whole, share = draw_masks(run, seed, 4, ids), cells * run.cell_images
-    fields = ids.job, ids.index, ids.k, ids.crop
+    fields = ids.job, ids.index, ids.k, ids.crop, ids.turn
     ranks = [
         draw_masks(run, seed, 4, CropIds(*(x[start : start + share] for x in fields)))
         for start in range(0, len(ids), share)

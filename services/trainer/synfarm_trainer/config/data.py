@@ -87,8 +87,8 @@ class AugmentConfig:
     hue: float = 0.1
     gray: float = 0.2
     variants: Literal["coin", "alternate"] = later("coin")
-    """How a global crop comes to be of variant A or B: by a fair coin, or in turn over the images of a caption, from a
-    drawn start."""
+    """How a global crop comes to be of variant A or B: by a fair coin, or in turn over the global crops of a caption,
+    from a drawn start: with ``data.crops`` 2 each image has one of either."""
     blur_form: Literal["kernel9", "pillow"] = later("kernel9")
     """A true Gaussian cut off at 9 taps, or Pillow's three box blurs; sigma is uniform in 0.1 to 2 in both."""
     blur_a: float = 1.0

@@ -15,7 +15,8 @@ A family sets how crops look. Their sizes and the number of local crops stay the
 - ``stablerep-weak``: its ``--weak_aug``: a crop from (0.5, 1) and nothing else; no flip, no colour, no blur.
 - ``dinov2``: DINOv2 (``dinov2/data/augmentations.py``, ``ssl_default_config.yaml``): the release's operations, local
   crops from (0.05, 0.32), and two global transforms of which each is used. There they are the two global crops of an
-  image; here a caption's images play that part and alternate, from a drawn start. The rates of the blur are those that
+  image; here a caption's global crops alternate, from a drawn start: its images where each has one crop, and as there
+  with ``data.crops`` 2. The rates of the blur are those that
   its transforms name (1, 0.1, local 0.5); its wrapper blurred with 1 - p (method section 7, pitfall 25).
 
 Not as in any source: a crop's box has fractions of pixels and is cut to the image's sides, where torchvision draws

@@ -28,18 +28,26 @@ class CropIds:
     """Who N crops are, arrays of shape (N,): job, caption index, image number, crop number.
 
     Number 0 is the first global crop, 1 and on are the local ones, further global ones have numbers of their own.
+    ``turn`` is no part of who a crop is: its place among the crops of its caption in the batch, by which variants take
+    turns.
     """
 
     job: Ints
     index: Ints
     k: Ints
     crop: Ints
+    turn: Ints
 
     @classmethod
-    def of(cls, job: Ints, index: Ints, k: Ints, crops: Sequence[int]) -> CropIds:
-        """Every image with each of ``crops``; crops of an image adjacent."""
-        times = len(crops)
-        return cls(job.repeat(times), index.repeat(times), k.repeat(times), np.tile(np.array(crops), len(job)))
+    def of(cls, job: Ints, index: Ints, k: Ints, crops: Sequence[int], *, view: Ints | None = None) -> CropIds:
+        """Every image with each of ``crops``; crops of an image adjacent.
+
+        Args:
+            view: place of each image among those of its caption in the batch; its number if the batch takes them all.
+        """
+        times, images = len(crops), len(job)
+        turn = (k if view is None else view).repeat(times) * times + np.tile(np.arange(times), images)
+        return cls(job.repeat(times), index.repeat(times), k.repeat(times), np.tile(np.array(crops), images), turn)
 
     def __len__(self) -> int:
         return len(self.job)

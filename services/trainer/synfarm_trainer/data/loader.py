@@ -169,7 +169,7 @@ class Loader:
             dtype=np.int64,
         )
         images = job.repeat(views), index.repeat(views), numbers.reshape(-1)
-        whole = CropIds.of(*images, crops=global_crops(config.data.crops))
+        whole = CropIds.of(*images, crops=global_crops(config.data.crops), view=np.tile(np.arange(views), len(rows)))
         small = CropIds.of(*images, crops=range(1, 1 + config.local_count))
         return _Draws(
             epoch=epoch,

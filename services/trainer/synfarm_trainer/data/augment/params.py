@@ -94,7 +94,7 @@ def _variant_b(config: AugmentConfig, seed: int, epoch: int, ids: CropIds) -> ND
         return np.asarray(uniform(ids.word(key_of(seed, Purpose.BLUR), epoch, 2)) < 0.5)
     none = np.zeros_like(ids.k)
     starts = below(replace(ids, k=none, crop=none).word(key_of(seed, Purpose.BLUR), epoch, 3), 2)
-    return np.asarray((starts + ids.k) % 2 == 1)
+    return np.asarray((starts + ids.turn) % 2 == 1)
 
 
 def draw_params(config: AugmentConfig, seed: int, epoch: int, ids: CropIds) -> CropParams:
