@@ -86,7 +86,10 @@ class Trainer:
         set_hyperparameters(self._optimizer, lr=lr, weight_decay=weight_decay(index, config.schedule, config.optim))
         captions = config.execution.micro_captions or len(batch.rows)
         terms = self._objective.accumulate_gradients(
-            _tensors(batch, config), ranks, step=index, micro_crops=captions * config.crops_of_caption
+            _tensors(batch, config, next(self._objective.student.parameters()).device),
+            ranks,
+            step=index,
+            micro_crops=captions * config.crops_of_caption,
         )
         # Asked anew: an objective may hold some still during its first steps.
         parameters = [p for p in self._objective.student.parameters() if p.requires_grad]
@@ -147,15 +150,23 @@ class Trainer:
         return tuple((row, wanted, taken) for row, wanted, taken in rows if row >= 0)
 
 
-def _tensors(batch: RankBatch, config: TrainConfig) -> TensorBatch:
-    """What the loader gives, crop by crop, without a copy."""
+def _crops(batch: RankBatch, device: torch.device) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Global and local crops: those that the loader cut, without a copy, or cut here on ``device``."""
+    if batch.uncut is None:
+        crops = [torch.from_numpy(cut) for cut in (batch.pixels, batch.local_pixels) if cut is not None]
+    else:
+        crops = batch.uncut.cut(device)
+    return crops[0], crops[1] if len(crops) > 1 else None
+
+
+def _tensors(batch: RankBatch, config: TrainConfig, device: torch.device) -> TensorBatch:
+    """What the loader gives, crop by crop, without a copy of what is cut already."""
     each = config.crops_of_caption
-    given = (batch.local_pixels, batch.masks, batch.kept, batch.local_kept, batch.texts)
-    local_pixels, masks, kept, local_kept, texts = (
-        None if array is None else torch.from_numpy(array) for array in given
-    )
+    given = (batch.masks, batch.kept, batch.local_kept, batch.texts)
+    masks, kept, local_kept, texts = (None if array is None else torch.from_numpy(array) for array in given)
+    pixels, local_pixels = _crops(batch, device)
     return TensorBatch(
-        pixels=torch.from_numpy(batch.pixels),
+        pixels=pixels,
         labels=torch.from_numpy(batch.rows.repeat(each)),
         concepts=torch.from_numpy(batch.concepts.repeat(each)),
         crops=config.data.crops,

@@ -157,7 +157,7 @@ def test_variants_that_alternate_do_so_over_the_crops_of_the_batch(stored, views
     plan = Plan(dataset.table, 7, 12, 3, config.data.held_out)
     loader = Loader(dataset, plan, ShardCache(store, 1 << 20), config)
     for step in range(STEPS):
-        b = loader._draw(step).global_params.variant_b.reshape(12, views * crops)
+        b = loader._draw(step).kinds[0].params.variant_b.reshape(12, views * crops)
         assert (b[:, 1:] != b[:, :-1]).all()
     loader.close()
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from synfarm_trainer.config.checks import need
+from synfarm_trainer.config.checks import later, need
 
 __all__ = ["CheckpointConfig", "EvalConfig", "ExecutionConfig"]
 
@@ -43,13 +44,18 @@ class EvalConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionConfig:
-    """How a step is computed; only ``micro_captions`` and ``threads`` may change the last bits of a loss."""
+    """How a step is computed; only ``micro_captions`` and ``threads`` may change the last bits of a loss, and
+    ``augment`` some pixels."""
 
     deterministic: bool = True
     threads: int = 0
     """torch threads of one rank; 0 shares the machine's cores among its ranks."""
     micro_captions: int = 0
     """Captions in one student pass; 0 takes the rank's whole share at once."""
+    augment: Literal["cpu", "device"] = later("cpu")
+    """Where crops are cut: by the loader's threads, image by image; or in batches where the network is, from decoded
+    images and what was drawn of their crops. Pixels differ by what ``data/augment/device.py`` tells. On a GPU
+    ``device`` spares the host most of its work; on a CPU nothing."""
 
     def __post_init__(self) -> None:
         need(0 <= self.threads <= 1024, "execution.threads", "must be in 0 to 1024")

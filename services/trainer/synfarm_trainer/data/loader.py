@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from synfarm.contracts.purposes import Purpose
 from synfarm.contracts.randomness import key_of, shuffled_sample
 from synfarm_trainer.config import TrainConfig
-from synfarm_trainer.data.augment import CropParams, apply_crop, draw_params, local_augment
+from synfarm_trainer.data.augment import apply_crop, draw_params, local_augment
+from synfarm_trainer.data.augment.uncut import CropKind, Uncut
 from synfarm_trainer.data.cells import draw_kept, draw_masks
 from synfarm_trainer.data.cropids import CropIds, global_crops
 from synfarm_trainer.data.decode import decode_group, read_caption
@@ -37,10 +38,12 @@ class RankBatch:
     """(c,): rows of the captions in the dataset."""
     concepts: NDArray[np.int64]
     """(c,): code of each caption's concept."""
-    pixels: NDArray[np.uint8]
-    """(n, size, size, 3): global crops."""
+    pixels: NDArray[np.uint8] | None
+    """(n, size, size, 3): global crops; None if they are still to be cut."""
     local_pixels: NDArray[np.uint8] | None
     """(c * views * count, local size, local size, 3): local crops, those of an image adjacent."""
+    uncut: Uncut | None
+    """Images, global and local crops to be cut, with ``execution.augment`` device."""
     masks: NDArray[np.bool_] | None
     """(n, patches): hidden from the student's global crops."""
     kept: NDArray[np.bool_] | None
@@ -50,7 +53,9 @@ class RankBatch:
     texts: NDArray[np.int64] | None
     """(c, context): tokens of each caption."""
     digests: NDArray[np.uint8]
-    """(c, 32): of each caption's id, pixels, masks, dropped branches and tokens."""
+    """(c, 32): of each caption's id, pixels, masks, dropped branches and tokens. Where crops are still to be cut it
+    is the decoded images' pixels and all that was drawn of their crops: the same at any number of ranks and on any
+    device, and never equal to the other form's."""
     refilled: tuple[tuple[int, int, int], ...]
     """(row, image wanted, image taken) of each replacement."""
     wait_seconds: float
@@ -77,8 +82,8 @@ class _Draws:
     rows: NDArray[np.int64]
     numbers: NDArray[np.int64]
     """(c, views): which images of each caption."""
-    global_params: CropParams
-    local_params: CropParams | None
+    kinds: tuple[CropKind, ...]
+    """Global crops, and local ones if there are any."""
     masks: NDArray[np.bool_] | None
     kept: NDArray[np.bool_] | None
     local_kept: NDArray[np.bool_] | None
@@ -91,10 +96,12 @@ class _Draws:
 
 @dataclass(frozen=True, eq=False)
 class _Group:
-    """The crops of one caption."""
+    """The crops of one caption, or its images."""
 
-    pixels: NDArray[np.uint8]
-    local_pixels: NDArray[np.uint8]
+    images: list[NDArray[np.uint8]]
+    """Decoded, of crops that are still to be cut."""
+    crops: list[NDArray[np.uint8]]
+    """Of each kind, (m, size, size, 3); none where there are images."""
     text: NDArray[np.int64]
     digest: NDArray[np.uint8]
     refilled: tuple[tuple[int, int, int], ...]
@@ -112,6 +119,7 @@ class Loader:
         """
         self._dataset, self._plan, self._cache, self._config = dataset, plan, cache, config
         self._local = local_augment(config.augment, config.local_crops)
+        self._uncut = config.execution.augment == "device"
         self._slice = plan.rank_slice(rank, world)
         self._pool = ThreadPoolExecutor(config.data.threads, thread_name_prefix="loader")
         self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
@@ -132,15 +140,15 @@ class Loader:
             since = time.perf_counter()
             groups = [future.result() for future in futures]
             waited = time.perf_counter() - since
+            crops = [np.concatenate(kind) for kind in zip(*(group.crops for group in groups), strict=True)]
             yield RankBatch(
                 step=step,
                 epoch=draws.epoch,
                 rows=draws.rows,
                 concepts=self._plan.table.concept[draws.rows],
-                pixels=np.concatenate([group.pixels for group in groups]),
-                local_pixels=None
-                if draws.local_params is None
-                else np.concatenate([group.local_pixels for group in groups]),
+                pixels=crops[0] if crops else None,
+                local_pixels=crops[1] if len(crops) > 1 else None,
+                uncut=None if crops else Uncut([image for group in groups for image in group.images], draws.kinds),
                 masks=draws.masks,
                 kept=draws.kept,
                 local_kept=draws.local_kept,
@@ -175,8 +183,11 @@ class Loader:
             epoch=epoch,
             rows=rows,
             numbers=numbers,
-            global_params=draw_params(config.augment, seed, epoch, whole),
-            local_params=draw_params(self._local, seed, epoch, small) if config.uses_local_crops else None,
+            kinds=tuple(
+                CropKind(augment.size, draw_params(augment, seed, epoch, crops))
+                for augment, crops in ((config.augment, whole), (self._local, small))
+                if len(crops)
+            ),
             masks=draw_masks(config, seed, epoch, whole),
             kept=draw_kept(config, seed, epoch, whole, config.cell_images),
             local_kept=draw_kept(config, seed, epoch, small, config.data.cell_captions * views * config.local_count)
@@ -189,23 +200,32 @@ class Loader:
         return draws, [self._pool.submit(self._group, draws, place) for place in range(len(draws.rows))]
 
     def _group(self, draws: _Draws, place: int) -> _Group:
-        """Read and cut one caption's images."""
-        row, views, count = int(draws.rows[place]), self._config.data.views, self._config.local_count
+        """Read one caption's images and, unless that is left to the device, cut them."""
+        row, views, captions = int(draws.rows[place]), self._config.data.views, len(draws.rows)
         shard = self._cache.get(self._dataset.shards[self._dataset.shard_of[row]])
         group = decode_group(shard, self._dataset.rows[row], draws.numbers[place].tolist())
-        images = list(enumerate(group.images, start=place * views))
-        size, crops_each = self._config.augment.size, self._config.data.crops
-        whole = [(image, n * crops_each + i) for n, image in images for i in range(crops_each)]
-        pixels = np.stack([apply_crop(image, size, draws.global_params, n) for image, n in whole])
-        local_pixels = np.empty(0, dtype=np.uint8)
-        if (params := draws.local_params) is not None:
-            crops = [(image, n * count + i) for n, image in images for i in range(count)]
-            local_pixels = np.stack([apply_crop(image, self._local.size, params, n) for image, n in crops])
+        places = np.arange(place * views, (place + 1) * views)
+        images = [np.asarray(image) for image in group.images] if self._uncut else []
+        which = [kind.crops_of(places, captions * views) for kind in draws.kinds]
+        digest = hashlib.sha256(self._dataset.rows[row].caption_id.encode())
+        crops: list[NDArray[np.uint8]] = []
+        if self._uncut:
+            for image in images:
+                digest.update(repr(image.shape).encode() + image.tobytes())
+            for kind, mine in zip(draws.kinds, which, strict=True):
+                digest.update(repr(kind.size).encode() + kind.params.bytes_of(mine))
+        else:
+            for kind, mine in zip(draws.kinds, which, strict=True):
+                each = len(mine) // views
+                cut = [
+                    apply_crop(group.images[i // each], kind.size, kind.params, n) for i, n in enumerate(mine.tolist())
+                ]
+                crops.append(np.stack(cut))
+                digest.update(crops[-1].tobytes())
         text = np.empty(0, dtype=np.int64)
         if (objective := self._config.objective).uses_texts:
             text = encode_text(read_caption(shard, self._dataset.rows[row]), objective.text_context)
-        digest = hashlib.sha256(self._dataset.rows[row].caption_id.encode())
-        for data in (pixels.tobytes(), local_pixels.tobytes(), draws.bytes_of(place, len(draws.rows)), text.tobytes()):
+        for data in (draws.bytes_of(place, captions), text.tobytes()):
             digest.update(data)
         refilled = tuple((row, wanted, taken) for wanted, taken in group.refilled)
-        return _Group(pixels, local_pixels, text, np.frombuffer(digest.digest(), dtype=np.uint8), refilled)
+        return _Group(images, crops, text, np.frombuffer(digest.digest(), dtype=np.uint8), refilled)

@@ -2,7 +2,7 @@
 
 Order: downsample, resized crop, flip, colour jitter (its four parts in a drawn order), gray, blur, solarize.
 ``reference`` works image by image with Pillow and numpy; ``device`` works batches of tensors on any device, is imported
-on its own because it loads torch, and tells how near it comes.
+on its own because it loads torch, and tells how near it comes; ``uncut`` is a batch that is still to go through it.
 """
 
 from synfarm_trainer.data.augment.params import CropParams, Filters, draw_params, local_augment

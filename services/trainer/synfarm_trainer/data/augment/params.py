@@ -6,7 +6,8 @@ each from a stream of its own: a family that leaves one out, or asks for one mor
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +63,17 @@ class CropParams:
 
     def __len__(self) -> int:
         return len(self.area)
+
+    def part(self, which: NDArray[np.int64]) -> CropParams:
+        """The parameters of some of the crops."""
+        return replace(self, **{name: rows[which] for name, rows in self._rows().items()})
+
+    def bytes_of(self, which: NDArray[np.int64]) -> bytes:
+        """All that sets some of the crops apart from others, for a digest."""
+        return repr(self.filters).encode() + b"".join(rows[which].tobytes() for rows in self._rows().values())
+
+    def _rows(self) -> dict[str, Any]:
+        return {item.name: getattr(self, item.name) for item in fields(self) if item.name != "filters"}
 
     def boxes(self, which: int | slice, width: int, height: int) -> Floats:
         """(..., 4): left, upper, right, lower in pixels of an image; a side that would leave the image is cut to it."""

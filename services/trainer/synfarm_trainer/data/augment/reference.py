@@ -1,4 +1,4 @@
-"""The pixels' work image by image: the form that training uses and the device form is measured against.
+"""The pixels' work image by image: what the loader's threads do, and what the device form is measured against.
 
 Fixed arithmetic (Pillow's integer resampling, float32 element by element), so the bits are the same on any number of
 ranks and threads. Between the parts of the jitter, gray and the Gaussian pixels stay floats, where torchvision rounds
