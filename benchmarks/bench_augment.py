@@ -4,6 +4,9 @@ A crop is what an image of a batch gives; on 256-pixel images, global crops of 2
 On the CPU the device form runs on one thread in passes of few crops, where it is fastest, and is timed by this thread's
 processor time, which other processes do not lengthen. On a GPU it is timed by the clock, after the same passes once
 unmeasured, with and without the copy of images and table to the device.
+
+The second table is the loader on stored JPEGs in both forms of ``execution.augment``: what an image with its five crops
+costs the host, and the device after it.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from loader_forms import host_and_device
 from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
@@ -125,6 +129,10 @@ def main() -> None:
                     cells += [f"{value:,.0f}" for value in on_gpu(many, config, crops, compiled=compiled)]
             table.add_row(*cells)
     Console().print(table)
+    forms = Table("execution.augment", "host, ms an image", f"cutting on the {'GPU' if gpu else 'CPU'}, ms an image")
+    for form, host, cutting in host_and_device(pictures(2 * arguments.images)):
+        forms.add_row(form, f"{host:.2f}", f"{cutting:.2f}" if cutting else "")
+    Console().print(forms)
     if not gpu:
         Console().print("no GPU here: the device form was timed on one CPU thread alone")
 
