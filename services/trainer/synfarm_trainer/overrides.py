@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -23,6 +23,25 @@ def _other_objective(section: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {**made, **{size: chosen[of] for size, of in SIZES.items() if size in made and of in chosen}}
 
 
+def _unknown(name: str, tree: Mapping[str, Mapping[str, Any]], known: Sequence[str]) -> str:
+    """What is wrong with a name that no field has, and the nearest that there are."""
+    section, _, leaf = name.partition(".")
+    if name in tree:
+        return f"is a section; name one of its fields: {', '.join(f'{name}.{field}' for field in tree[name])}"
+    near = get_close_matches(name, known, n=3, cutoff=0.7)
+    if not near and section in tree:
+        near = [f"{section}.{field}" for field in get_close_matches(leaf, tree[section], n=3, cutoff=0.5)]
+    near = near or [full for full in known if full.split(".")[-1] == name.split(".")[-1]]
+    near = near or get_close_matches(name, known, n=3, cutoff=0.5)
+    if near:
+        return f"no such field; did you mean {' or '.join(near)}?"
+    sections = get_close_matches(section, tree, n=1)
+    if section not in tree and sections:
+        return f"no such section; did you mean {sections[0]}?"
+    there = f"fields of {section}: {', '.join(tree[section])}" if section in tree else f"sections: {', '.join(tree)}"
+    return f"no such field; {there}"
+
+
 def apply_overrides(config: TrainConfig, overrides: Mapping[str, object]) -> TrainConfig:
     """A new configuration; the rules between fields are checked again on the whole.
 
@@ -33,16 +52,13 @@ def apply_overrides(config: TrainConfig, overrides: Mapping[str, object]) -> Tra
     """
     tree: dict[str, dict[str, Any]] = to_dict(config)
     chosen = overrides.get("objective.name", config.objective.name)
-    if chosen != config.objective.name and chosen in OBJECTIVES:
-        tree["objective"] = _other_objective(tree["objective"], str(chosen))
+    if isinstance(chosen, str) and chosen != config.objective.name and chosen in OBJECTIVES:
+        tree["objective"] = _other_objective(tree["objective"], chosen)
     known = [f"{section}.{name}" for section, values in tree.items() for name in values]
     family = family_fields(overrides["augment.name"]) if "augment.name" in overrides else {}
     for name, value in {**family, **overrides}.items():
         if name not in known:
-            near = get_close_matches(name, known, n=3, cutoff=0.5)
-            near = near or [full for full in known if full.split(".")[-1] == name.split(".")[-1]]
-            hint = f"did you mean {' or '.join(near)}?" if near else f"sections: {', '.join(tree)}"
-            raise ValueError(f"{name}: no such field; {hint}")
+            raise ValueError(f"{name}: {_unknown(name, tree, known)}")
         section, _, leaf = name.partition(".")
         tree[section][leaf] = value
     return from_dict(tree)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import MISSING, field, fields
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
-__all__ = ["late_defaults", "later", "need"]
+__all__ = ["late_defaults", "later", "need", "one_of"]
 
 T = TypeVar("T")
 _LATER = {"later": True}
@@ -18,6 +19,16 @@ def need(condition: bool, name: str, message: str) -> None:
     """
     if not condition:
         raise ValueError(f"{name}: {message}")
+
+
+def one_of(value: object, choices: Collection[object], name: str) -> None:
+    """Raises:
+    ValueError: ``value`` is none of the choices, which the message names, the near ones first.
+    """
+    names = [str(choice) for choice in choices]
+    near = get_close_matches(str(value), names, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    need(any(value == choice for choice in choices), name, f"must be one of {', '.join(names)}, not {value!r}{hint}")
 
 
 def later(default: T) -> T:

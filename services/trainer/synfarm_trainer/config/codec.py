@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from synfarm_trainer.config.checks import late_defaults, need
+from synfarm_trainer.config.checks import late_defaults, need, one_of
 from synfarm_trainer.config.objectives import OBJECTIVES, ObjectiveConfig
 from synfarm_trainer.config.train import TrainConfig
 
@@ -23,8 +23,7 @@ def coerce(value: object, kind: object, name: str) -> Any:
         ValueError: it does not fit; the message begins with ``name``.
     """
     if get_origin(kind) is Literal:
-        choices = get_args(kind)
-        need(value in choices, name, f"must be one of {', '.join(map(str, choices))}, not {value!r}")
+        one_of(value, get_args(kind), name)
         return value
     if get_origin(kind) is tuple:
         kinds = get_args(kind)
@@ -36,7 +35,10 @@ def coerce(value: object, kind: object, name: str) -> Any:
             raise ValueError(f"{name}: must be an object of names and numbers, not {value!r}")
         return {key: coerce(item, get_args(kind)[1], f"{name}.{key}") for key, item in sorted(value.items())}
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:
+            number = float("inf")
         need(number - number == 0.0, name, "must be a finite number")
         return number
     if isinstance(kind, type) and type(value) is kind:
@@ -66,7 +68,7 @@ def _chosen(data: object, path: str) -> type[ObjectiveConfig]:
     name = data.get("name") if isinstance(data, dict) else None
     near = get_close_matches(str(name), OBJECTIVES, n=1)
     hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(OBJECTIVES)}"
-    need(name in OBJECTIVES, f"{path}.name", f"no objective {name!r}; {hint}")
+    need(isinstance(name, str) and name in OBJECTIVES, f"{path}.name", f"no objective {name!r}; {hint}")
     return OBJECTIVES[str(name)]
 
 

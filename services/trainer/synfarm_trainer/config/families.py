@@ -27,9 +27,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from synfarm_trainer.config.checks import need
+from synfarm_trainer.config.checks import one_of
 
-__all__ = ["family_fields"]
+__all__ = ["FAMILY_SOURCES", "family_fields"]
 
 _RELEASE: Mapping[str, object] = {
     "augment.scale": (0.32, 1.0),
@@ -78,6 +78,14 @@ _FAMILIES: Mapping[str, Mapping[str, object]] = {
     },
     "dinov2": {**_RELEASE, "augment.variants": "alternate", "local_crops.scale": (0.05, 0.32)},
 }
+FAMILY_SOURCES: Mapping[str, str] = {
+    "synclr-release": "release: augmentations.py",
+    "paper": "paper: table 12, with the numbers of StableRep's and SynCLR's trainers",
+    "stablerep": "release: StableRep's main_stablerep.py",
+    "stablerep-weak": "release: StableRep's --weak_aug",
+    "dinov2": "literature: DINOv2's release (Oquab et al. 2023)",
+}
+"""Of what a family sets, in a word; the exceptions are told above."""
 
 
 def family_fields(name: object) -> Mapping[str, object]:
@@ -86,9 +94,5 @@ def family_fields(name: object) -> Mapping[str, object]:
     Raises:
         ValueError: there is no such family.
     """
-    need(
-        isinstance(name, str) and name in _FAMILIES,
-        "augment.name",
-        f"must be one of {', '.join(_FAMILIES)}, not {name!r}",
-    )
+    one_of(name, tuple(_FAMILIES), "augment.name")
     return _FAMILIES[str(name)]
