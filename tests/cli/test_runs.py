@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from synfarm.contracts.presets import PresetList, PresetView
 from synfarm.contracts.views import RunPage, RunView
 
 pytestmark = pytest.mark.integration
@@ -20,6 +21,8 @@ def test_reading_commands_give_one_contract_as_json(farm: Any) -> None:
         (("list",), RunPage),
         (("show", DONE), RunView),
         (("watch", DONE), RunView),
+        (("presets",), PresetList),
+        (("presets", "small", "--set", "optim.lr=0.01"), PresetView),
     ):
         done = farm.run("runs", *command, "--json")
         assert done.exit_code == 0, done.stderr
@@ -39,6 +42,40 @@ def test_show_tells_what_was_learnt_and_what_to_do_next(farm: Any) -> None:
     for part in KNN:
         assert part in shown.stdout
     assert f"Next: synfarm report {JOB} --run {DONE} -o report.html" in shown.stderr
+
+
+def test_presets_are_listed_and_one_is_told_in_full(farm: Any) -> None:
+    listed = farm.run("runs", "presets")
+    assert listed.exit_code == 0, listed.stderr
+    assert "synclr-l14-paper" in listed.stdout
+    told = farm.run("runs", "presets", "small", "-s", "optim.lr=0.01", "-s", "data.crops=2")
+    assert told.exit_code == 0, told.stderr
+    for pattern in (
+        r"^optim\.lr +0\.01 +request: an override",
+        r"^objective\.prototypes +1024 +ours: ",
+        r"^model\.mlp_ratio +4\.0 +paper: section 4\.2",
+        r"^global crops a step +512 *$",
+        r"^local crops a step +1,024 *$",
+        r"^masked tokens a step +8,192 *$",
+        r"^peak learning rate +0\.01, as it is",
+    ):
+        assert re.search(pattern, told.stdout, re.MULTILINE), (pattern, told.stdout)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("tinny",), 4, "no preset 'tinny'; did you mean tiny\\? `synfarm runs presets` lists them"),
+        (("tiny", "-s", "optm.lr=1"), 2, "optm.lr: no such field; did you mean optim.lr"),
+        (("tiny", "-s", "augment.name=papr"), 2, "augment.name: must be one of .*; did you mean paper"),
+        (("tiny", "-s", "optim.lr"), 2, "write NAME=VALUE"),
+        (("-s", "optim.lr=1"), 2, "name the preset"),
+    ],
+)
+def test_refusals_of_a_preset(farm: Any, arguments: tuple[str, ...], code: int, says: str) -> None:
+    done = farm.run("runs", "presets", *arguments)
+    assert done.exit_code == code, done.stderr
+    assert re.search(says, done.stderr), done.stderr
 
 
 def test_watch_ends_as_the_run_did(farm: Any) -> None:

@@ -60,6 +60,8 @@ METHODS: dict[str, Use] = {
     "GET /v1/caption-files/{name}": lambda c: c.caption_files.get("cc12m"),
     "PUT /v1/caption-files/{name}/parts/{part}": lambda c: c.caption_files.upload("cc12m", ["a dog"]),
     "POST /v1/caption-files/{name}/commit": lambda c: c.caption_files.commit("cc12m", ("ab" * 32,)),
+    "GET /v1/presets": lambda c: c.runs.presets(),
+    "GET /v1/presets/{name}": lambda c: c.runs.preset("tiny", {"optim.lr": 0.001}),
     "POST /v1/runs": lambda c: c.runs.start(RunRequest(jobs=(JOB,))),
     "GET /v1/runs": lambda c: c.runs.list(),
     "GET /v1/runs/{run}": lambda c: c.runs.get(JOB),

@@ -13,6 +13,7 @@ from synfarm.contracts.problems import PROBLEM_MEDIA_TYPE, Problem
 from synfarm.storage.protocol import ObjectStore, StoreUnavailable
 from synfarm.web import install
 from synfarm_trainer.api.operations import operations_router
+from synfarm_trainer.api.presets import presets_router
 from synfarm_trainer.api.records import RunRecords, new_ulid
 from synfarm_trainer.api.routes import RunRoutes
 from synfarm_trainer.api.runner import Runner, RunnerLimits
@@ -79,5 +80,6 @@ def build_app(
         return Response(problem.to_bytes(), 503, {"Retry-After": "5"}, PROBLEM_MEDIA_TYPE)
 
     app.include_router(operations_router(store, runner, settings.health_age_seconds))
+    app.include_router(presets_router())
     app.include_router(RunRoutes(records, runner, views, hub, submission, settings.heartbeat_seconds).router())
     return app

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,14 +11,14 @@ from synfarm.cli.exits import CommandFailed, ExitCode
 from synfarm.cli.farm import Farm
 from synfarm.cli.identify import LATEST, RunArgument, checked_id, job_id, run_id
 from synfarm.cli.options import Json, Quiet, Watch, on_farm
+from synfarm.cli.overrides import read_overrides
+from synfarm.cli.presets import presets
 from synfarm.cli.screen import errors, output, say, write_json
 from synfarm.cli.submission import cures_of_the_command, fault_in_words
 from synfarm.cli.tables import run_facts, runs_table
 from synfarm.cli.watching import say_report, watch_run
 
 if TYPE_CHECKING:
-    from pydantic import JsonValue
-
     from synfarm.contracts.runs import RunRequest
     from synfarm.contracts.views import RunView
     from synfarm.sdk import Client
@@ -31,20 +30,6 @@ _PAGE = 20
 app = typer.Typer(no_args_is_help=True, help="Runs: networks trained on finished jobs.")
 
 
-def _overrides(settings: Sequence[str]) -> dict[str, JsonValue]:
-    """``optim.lr=0.001`` and the like; a value is read as JSON where it is JSON, else as a word."""
-    found: dict[str, JsonValue] = {}
-    for setting in settings:
-        name, equals, value = setting.partition("=")
-        if not equals or not name.strip():
-            raise CommandFailed(f"--set {setting}: write NAME=VALUE, for example optim.lr=0.001.", ExitCode.REFUSED)
-        try:
-            found[name.strip()] = json.loads(value)
-        except ValueError:
-            found[name.strip()] = value
-    return found
-
-
 def _request(jobs: Sequence[str], preset: str, name: str, seed: int, ranks: int, settings: Sequence[str]) -> RunRequest:
     from pydantic import ValidationError
 
@@ -54,7 +39,7 @@ def _request(jobs: Sequence[str], preset: str, name: str, seed: int, ranks: int,
         "name": name,
         "preset": preset,
         "jobs": list(jobs),
-        "overrides": _overrides(settings),
+        "overrides": read_overrides(settings),
         "seed": seed,
         "ranks": ranks,
     }
@@ -75,6 +60,9 @@ def _started(client: Client, request: RunRequest) -> RunView:
         # The trainer speaks of a request's overrides, which are this command's --set.
         cure = "Name a second job beside it, or take smaller batches: --set data.captions_per_batch=8"
         raise CommandFailed(f"{refusal.problem.detail} {cure}", ExitCode.REFUSED) from refusal
+
+
+app.command("presets")(presets)
 
 
 @app.command()

@@ -94,6 +94,7 @@ _CURES = {
     "sample_not_found": _SAMPLES,
     "sample_not_ready": _SAMPLES,
     "sample_empty": _SAMPLES,
+    "preset_not_found": "`synfarm runs presets` lists them.",
     "run_not_found": "`synfarm runs list` shows yours.",
     "cursor_invalid": _CURSOR,
     "cursor_expired": _CURSOR,

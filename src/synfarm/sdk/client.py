@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -26,11 +26,12 @@ from synfarm.contracts.pages import (
     MetricsPage,
     ShardPage,
 )
+from synfarm.contracts.presets import PresetList, PresetView
 from synfarm.contracts.runs import RunRequest, RunSpec
 from synfarm.contracts.tries import TryAnswer, TryRequest
 from synfarm.contracts.views import JobPage, JobPlan, JobView, RunPage, RunView, SampleGroup, SamplePage
 from synfarm.contracts.workers import WorkerList
-from synfarm.sdk import calls
+from synfarm.sdk import calls, preset_calls
 from synfarm.sdk.caption_files import CaptionFiles
 from synfarm.sdk.config import ClientConfig
 from synfarm.sdk.connection import Connection
@@ -170,6 +171,19 @@ class Runs:
             Refused: the request is not valid; the error names the field and the cure.
         """
         return self._connection.send(calls.start_run(request, idempotency_key))
+
+    def presets(self) -> PresetList:
+        """The named configurations that a run may begin with."""
+        return self._connection.send(preset_calls.list_presets())
+
+    def preset(self, name: str, overrides: Mapping[str, JsonValue] | None = None) -> PresetView:
+        """Every field of a preset with a run's overrides applied, each with its source, and what one step takes.
+
+        Raises:
+            NotFound: there is no such preset.
+            Refused: an override does not fit; the error names the field and the cure.
+        """
+        return self._connection.send(preset_calls.tell_preset(name, overrides))
 
     def get(self, run: str) -> RunView:
         return self._connection.send(calls.get_run(run))

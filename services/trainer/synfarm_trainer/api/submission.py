@@ -17,6 +17,7 @@ from synfarm.contracts.runs import DatasetRef, RunRequest, RunSpec
 from synfarm.idempotency import claim
 from synfarm.storage.protocol import ObjectMissing, ObjectStore
 from synfarm_trainer.api.records import RunRecords, new_ulid
+from synfarm_trainer.api.refused import config_refused
 
 __all__ = ["Resolve", "Submission"]
 
@@ -91,15 +92,7 @@ class Submission:
         try:
             config = self.resolve(request.preset, request.overrides)
         except ValueError as error:
-            name = str(error).partition(":")[0]
-            field = "preset" if name == "preset" else f"overrides.{name}"
-            raise ProblemError(
-                422,
-                "config_invalid",
-                str(error),
-                field=field,
-                hint=f"Correct '{field}' and send the request again.",
-            ) from error
+            raise config_refused(error) from error
         if len(set(request.jobs)) != len(request.jobs):
             raise ProblemError(422, "job_twice", "A job is listed twice.", field="jobs", hint="List every job once.")
         if request.ranks > self.max_ranks:
