@@ -23,6 +23,7 @@ from synfarm_trainer.data.manifest import Dataset, DatasetInvalid, load_dataset
 from synfarm_trainer.data.plan import Plan
 from synfarm_trainer.evaluation import Evaluation
 from synfarm_trainer.export import export_backbone
+from synfarm_trainer.initial import begin_from
 from synfarm_trainer.journal import Journal, MetricsUploader, leave_exit_record
 from synfarm_trainer.loop import NonFinite, StepOutcome, Trainer
 from synfarm_trainer.objectives.registry import build_objective
@@ -102,6 +103,7 @@ class Session:
         self._objective = build_objective(config, self.spec.seed, concepts=len(self._dataset.concepts))
         self._optimizer = build_optimizer(self._objective.student, config.optim)
         self._checkpoints = CheckpointStore(store, start.run, start.attempt, token)
+        self._begun_from: dict[str, Any] | None = None
         self.step, refilled = self._resume()
         self._cache = ShardCache(store, data.cache_mib << 20)
         self._evaluation = Evaluation(store, start.run, config, self._dataset, self._plan, self._cache)
@@ -138,6 +140,8 @@ class Session:
             chosen, files = torch.tensor(found[:2], dtype=torch.int64), found[2]
         attempt, step = self._ranks.broadcast(chosen).tolist()
         if attempt < 0:
+            source = self.config.model.init_from
+            self._begun_from = begin_from(source, self._objective, self._store, self._ranks)
             return 0, 0
         files = files or self._checkpoints.load(attempt, step)
         refilled = restore(self._objective, self._optimizer, files)
@@ -154,6 +158,8 @@ class Session:
         used = {"captions": len(self._dataset.rows), "left_out": self._dataset.left_out}
         begun = {"state": "running", "step": first, "resumed_step": first, "steps": config.schedule.steps}
         self._tell("state", {**begun, "data": used})
+        if self._begun_from is not None:
+            self._tell("state", {"state": "running", "step": first, "begun_from": self._begun_from})
         if first == 0:
             self._evaluate()
         stopped = False

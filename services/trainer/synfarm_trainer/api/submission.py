@@ -18,6 +18,7 @@ from synfarm.idempotency import claim
 from synfarm.storage.protocol import ObjectMissing, ObjectStore
 from synfarm_trainer.api.records import RunRecords, new_ulid
 from synfarm_trainer.api.refused import config_refused
+from synfarm_trainer.api.weights import check_weights
 
 __all__ = ["Resolve", "Submission"]
 
@@ -55,6 +56,7 @@ class Submission:
     ) -> RunSpec:
         results = [self._result(job, who) for job in request.jobs]
         self._enough(results, config)
+        check_weights(self.records, config["model"]["init_from"], who)
         spec = RunSpec(
             run=run,
             owner=who.owner,

@@ -3,6 +3,7 @@
 from synfarm_trainer.config.codec import coerce, from_dict, to_dict
 from synfarm_trainer.config.data import AugmentConfig, DataConfig, LocalCropsConfig, MaskConfig
 from synfarm_trainer.config.families import family_fields
+from synfarm_trainer.config.initial import Initial, OfRun, OfStore, OfTimm, parse_initial
 from synfarm_trainer.config.model import ModelConfig
 from synfarm_trainer.config.objectives import (
     OBJECTIVES,
@@ -40,6 +41,7 @@ __all__ = [
     "EvalConfig",
     "ExecutionConfig",
     "IbotConfig",
+    "Initial",
     "LocalCropsConfig",
     "MaeConfig",
     "MaskConfig",
@@ -47,6 +49,9 @@ __all__ = [
     "MocoV3Config",
     "ModelConfig",
     "ObjectiveConfig",
+    "OfRun",
+    "OfStore",
+    "OfTimm",
     "OptimConfig",
     "PrototypeConfig",
     "ScheduleConfig",
@@ -58,5 +63,6 @@ __all__ = [
     "coerce",
     "family_fields",
     "from_dict",
+    "parse_initial",
     "to_dict",
 ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from synfarm_trainer.config.checks import need
+from synfarm_trainer.config.checks import later, need
+from synfarm_trainer.config.initial import parse_initial
 
 __all__ = ["ModelConfig"]
 
@@ -22,6 +23,10 @@ class ModelConfig:
     """Stochastic depth of the student's last block; earlier blocks rise to it linearly from 0."""
     init_std: float = 0.02
     """Of linear weights: 0.02 for the paper's widths; a narrow network needs about 1 / sqrt(width) to get going."""
+    init_from: str = later("")
+    """Weights of the backbone at the first step: ``run:<run>`` for an own run's export, ``run:<run>@<step>`` for its
+    checkpoint, ``store:weights/<name>.safetensors`` or a run's file, ``timm:<model name>`` for pretrained ones; empty
+    for those of the run's seed. Only shapes are compared: ``model.heads`` must be that of the weights."""
 
     def __post_init__(self) -> None:
         for name in ("patch", "width", "depth", "heads"):
@@ -30,3 +35,4 @@ class ModelConfig:
         need(0 <= self.drop_path < 1, "model.drop_path", "must be in [0, 1)")
         need(self.mlp_ratio > 0, "model.mlp_ratio", "must be positive")
         need(0 < self.init_std <= 1, "model.init_std", "must be in (0, 1]")
+        parse_initial(self.init_from)

@@ -17,6 +17,8 @@ from synfarm.contracts.layout.inputs import (
     upload_part,
     upload_parts_prefix,
     uploads_prefix,
+    weights_file,
+    weights_prefix,
 )
 from synfarm.contracts.layout.jobs import (
     FAN,
@@ -142,4 +144,6 @@ __all__ = [
     "upload_parts_prefix",
     "uploads_prefix",
     "webhook",
+    "weights_file",
+    "weights_prefix",
 ]

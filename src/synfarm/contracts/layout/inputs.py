@@ -19,6 +19,8 @@ __all__ = [
     "upload_part",
     "upload_parts_prefix",
     "uploads_prefix",
+    "weights_file",
+    "weights_prefix",
 ]
 
 
@@ -89,3 +91,12 @@ def parse_concept_set(key: str) -> str:
 
 def _owner_hash(owner: str) -> str:
     return hashlib.sha256(owner.encode()).hexdigest()[:32]
+
+
+def weights_prefix() -> str:
+    """Networks that were put into the store by hand, for runs to begin with."""
+    return "weights/"
+
+
+def weights_file(name: str) -> str:
+    return f"{weights_prefix()}{plain_name(name)}"
