@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from synfarm_trainer.config import OBJECTIVES, SIZES, TrainConfig, family_fields, from_dict, to_dict
+from synfarm_trainer.config.checks import need
 
 __all__ = ["apply_overrides", "field_names"]
 
@@ -42,10 +43,22 @@ def _unknown(name: str, tree: Mapping[str, Mapping[str, Any]], known: Sequence[s
     return f"no such field; {there}"
 
 
+def _named_sizes(name: object) -> dict[str, object]:
+    """What the name of one of timm's ViTs settles. Loads torch, and only if there is a name."""
+    if not isinstance(name, str) or not name:
+        return {}
+    from synfarm_trainer.models.timm_names import SIZES as fields
+    from synfarm_trainer.models.timm_names import named_arguments
+
+    arguments = named_arguments(name)
+    return {f"model.{field}": arguments[argument] for field, argument in fields.items()}
+
+
 def apply_overrides(config: TrainConfig, overrides: Mapping[str, object]) -> TrainConfig:
     """A new configuration; the rules between fields are checked again on the whole.
 
     ``augment.name`` sets all fields of its family; those that are named beside it win, in whatever order.
+    ``model.timm`` sets the sizes of the backbone; others beside it are refused.
 
     Raises:
         ValueError: the message begins with the dotted name and, for an unknown one, ends with near names.
@@ -56,7 +69,11 @@ def apply_overrides(config: TrainConfig, overrides: Mapping[str, object]) -> Tra
         tree["objective"] = _other_objective(tree["objective"], chosen)
     known = [f"{section}.{name}" for section, values in tree.items() for name in values]
     family = family_fields(overrides["augment.name"]) if "augment.name" in overrides else {}
-    for name, value in {**family, **overrides}.items():
+    sizes = _named_sizes(overrides.get("model.timm", config.model.timm))
+    for name, value in sizes.items():
+        given = overrides.get(name, value)
+        need(given == value, name, f"timm's model has {value}, not {given}; leave it out, or set model.timm to ''")
+    for name, value in {**family, **sizes, **overrides}.items():
         if name not in known:
             raise ValueError(f"{name}: {_unknown(name, tree, known)}")
         section, _, leaf = name.partition(".")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from synfarm_trainer.config.checks import later, need
 from synfarm_trainer.config.initial import parse_initial
@@ -12,8 +13,17 @@ __all__ = ["ModelConfig"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
-    """A plain pre-norm ViT with learned positions and a class token (method section 3.3)."""
+    """A plain pre-norm ViT with learned positions and a class token (method section 3.3).
 
+    Or a ViT of timm by its name, which settles the sizes below and whatever else timm's model of that name has:
+    register tokens, layer scales.
+    """
+
+    timm: str = later("")
+    """Name of a ViT in timm, as ``vit_base_patch14_reg4_dinov2``, without its weights; empty for the plain one."""
+    positions: Literal["resample", "release"] = later("resample")
+    """On crops of another size. ``resample``: timm's, to the grid's size. ``release``: by a scale factor with an
+    offset, as in SynCLR's release (method section 3.3)."""
     patch: int = 16
     width: int = 768
     depth: int = 12

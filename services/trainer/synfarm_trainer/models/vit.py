@@ -7,12 +7,16 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from timm.layers.layer_scale import LayerScale
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from synfarm.contracts.purposes import Purpose
 from synfarm.contracts.randomness import bits, key_of, seed63, text_id
 from synfarm_trainer.config import ModelConfig
+from synfarm_trainer.config.checks import need
+from synfarm_trainer.models.positions import release_positions
+from synfarm_trainer.models.timm_names import SIZES, named_arguments
 
 __all__ = ["MEAN", "STD", "Backbone", "build_vit", "init_parameters", "normalise", "timm_arguments"]
 
@@ -21,14 +25,21 @@ STD = (0.229, 0.224, 0.225)
 
 
 def timm_arguments(config: ModelConfig, image_size: int) -> dict[str, Any]:
-    """Keyword arguments of timm's class; written beside exported weights so that anyone can build the model again."""
+    """Keyword arguments of timm's class; written beside exported weights so that anyone can build the model again.
+
+    Raises:
+        ValueError: timm's model of that name cannot be trained, or has other sizes than the configuration.
+    """
+    arguments = {argument: getattr(config, field) for field, argument in SIZES.items()}
+    if config.timm:
+        named = named_arguments(config.timm)
+        for field, argument in SIZES.items():
+            has = f"{config.timm} has {named[argument]}; leave it out, or set model.timm to ''"
+            need(arguments[argument] == named[argument], f"model.{field}", has)
+        arguments = named
     return {
         "img_size": image_size,
-        "patch_size": config.patch,
-        "embed_dim": config.width,
-        "depth": config.depth,
-        "num_heads": config.heads,
-        "mlp_ratio": config.mlp_ratio,
+        **arguments,
         "num_classes": 0,
         "global_pool": "token",
         "dynamic_img_size": True,
@@ -37,6 +48,29 @@ def timm_arguments(config: ModelConfig, image_size: int) -> dict[str, Any]:
 
 class Backbone(VisionTransformer):
     """timm's class with the same parameters; :meth:`tokens` is what training needs beside its ``forward``."""
+
+    def __init__(self, *, positions: str = "resample", **arguments: Any) -> None:
+        """
+        Args:
+            positions: on grids of another size than the first, as of ``model.positions``.
+            arguments: of timm's class.
+        """
+        super().__init__(**arguments)
+        self._positions = positions
+
+    def _pos_embed(self, x: Tensor) -> Tensor:
+        """(n, rows, columns, width) patches to (n, prefix + patches, width), with positions."""
+        if self._positions == "resample":
+            resampled: Tensor = super()._pos_embed(x)
+            return resampled
+        assert self.pos_embed is not None
+        found = release_positions(self.pos_embed, self.patch_embed.grid_size, (x.shape[1], x.shape[2]))
+        patches = x.flatten(1, 2)
+        if self.no_embed_class:
+            patches = patches + found
+        before = [token.expand(len(x), -1, -1) for token in (self.cls_token, self.reg_token) if token is not None]
+        tokens = torch.cat([*before, patches], dim=1)
+        return tokens if self.no_embed_class else tokens + found
 
     @property
     def dtype(self) -> torch.dtype:
@@ -53,9 +87,10 @@ class Backbone(VisionTransformer):
         visible: Tensor | None = None,
         kept: Tensor | None = None,
     ) -> Tensor:
-        """(n, 3, H, W) to (n, 1 + patches, width): class token and patches after the final norm.
+        """(n, 3, H, W) to (n, 1 + patches, width): class token and patches after the final norm, row by row.
 
-        Another size than the one it was built for takes resampled positions (timm's bicubic, to the grid's size).
+        Another size than the one it was built for takes resampled positions (``model.positions``). Register tokens go
+        through the blocks between class token and patches, and do not come out.
 
         Args:
             masks: (n, patches) bool; embeddings of these patches are replaced by ``mask_token`` (1, width) before
@@ -70,7 +105,8 @@ class Backbone(VisionTransformer):
             x = torch.where(masks.view(*x.shape[:3], 1), mask_token.to(x.dtype), x)
         x = self._pos_embed(x)
         if visible is not None:
-            x = torch.cat([x[:, :1], x[:, 1:][visible].view(len(x), -1, x.shape[2])], dim=1)
+            first = self.num_prefix_tokens
+            x = torch.cat([x[:, :first], x[:, first:][visible].view(len(x), -1, x.shape[2])], dim=1)
         for number, block in enumerate(self.blocks):
             branches = (
                 lambda y, block=block: block.ls1(block.attn(block.norm1(y))),
@@ -79,7 +115,11 @@ class Backbone(VisionTransformer):
             for which, branch in enumerate(branches):
                 x = _add_branch(x, branch, None if kept is None else kept[:, number, which])
         normed: Tensor = self.norm(x)
-        return normed
+        return self._without_registers(normed)
+
+    def _without_registers(self, x: Tensor) -> Tensor:
+        """(n, prefix + patches, width) to (n, 1 + patches, width)."""
+        return torch.cat([x[:, :1], x[:, self.num_prefix_tokens :]], dim=1) if self.num_reg_tokens else x
 
 
 def _add_branch(x: Tensor, branch: Callable[[Tensor], Tensor], kept: Tensor | None) -> Tensor:
@@ -91,8 +131,12 @@ def _add_branch(x: Tensor, branch: Callable[[Tensor], Tensor], kept: Tensor | No
 
 
 def build_vit(config: ModelConfig, image_size: int) -> Backbone:
-    """(n, 3, H, W) to (n, width): the class token after the final norm. Weights are not initialised to any use."""
-    return Backbone(**timm_arguments(config, image_size), weight_init="skip")
+    """(n, 3, H, W) to (n, width): the class token after the final norm. Weights are not initialised to any use.
+
+    Raises:
+        ValueError: as of :func:`timm_arguments`.
+    """
+    return Backbone(**timm_arguments(config, image_size), positions=config.positions, weight_init="skip")
 
 
 def normalise(pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -106,8 +150,9 @@ def normalise(pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
 def init_parameters(module: nn.Module, seed: int, linear_std: float = 0.02) -> None:
     """Every parameter from its own generator, keyed by (seed, name): no global state, no order of construction.
 
-    Linear weights truncated normal ``linear_std``, positions and prototypes .02, class token normal 1e-6, mask token
-    normal .02, biases 0, norms and gains 1, convolutions as the framework has them (method sections 3.3 and 3.4).
+    Linear weights truncated normal ``linear_std``, positions and prototypes .02, class and register tokens normal 1e-6,
+    mask token normal .02, biases 0, norms and gains 1, layer scales as timm has them, convolutions as the framework has
+    them (method sections 3.3 and 3.4).
     """
     key = key_of(seed, Purpose.INIT)
     for prefix, part in module.named_modules():
@@ -122,8 +167,10 @@ def init_parameters(module: nn.Module, seed: int, linear_std: float = 0.02) -> N
                 parameter.zero_()
             elif name == "gain":
                 parameter.fill_(1.0)
-            elif name in {"cls_token", "mask_token"}:
-                nn.init.normal_(parameter, std=1e-6 if name == "cls_token" else 0.02, generator=generator)
+            elif isinstance(part, LayerScale):
+                parameter.fill_(part.init_values)
+            elif name in {"cls_token", "reg_token", "mask_token"}:
+                nn.init.normal_(parameter, std=0.02 if name == "mask_token" else 1e-6, generator=generator)
             else:
                 std = linear_std if isinstance(part, nn.Linear) else 0.02
                 nn.init.trunc_normal_(parameter, std=std, generator=generator)
