@@ -93,7 +93,8 @@ def test_watch_ends_as_the_run_did(farm: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        ((JOB,), 2, "one batch takes 32.*--set data.captions_per_batch=8"),
+        ((JOB, "--set", "data.views=2"), 2, "one batch takes 32.*--set data.captions_per_batch=8"),
+        ((JOB,), 2, "has 2 images of a caption; the run takes 4.*data.views with 2 or less"),
         ((JOB, "--set", "optim.lrr=1"), 2, "did you mean optim.lr"),
         ((JOB, "--set", "optim.lr"), 2, "write NAME=VALUE"),
         ((JOB, "--preset", "huge"), 2, "preset"),

@@ -29,11 +29,12 @@ def _unknown(name: str, tree: Mapping[str, Mapping[str, Any]], known: Sequence[s
     section, _, leaf = name.partition(".")
     if name in tree:
         return f"is a section; name one of its fields: {', '.join(f'{name}.{field}' for field in tree[name])}"
-    near = get_close_matches(name, known, n=3, cutoff=0.7)
-    if not near and section in tree:
-        near = [f"{section}.{field}" for field in get_close_matches(leaf, tree[section], n=3, cutoff=0.5)]
+    # Within a section that there is, its own name must not count as likeness.
+    if section in tree:
+        near = [f"{section}.{field}" for field in get_close_matches(leaf, tree[section], n=3)]
+    else:
+        near = get_close_matches(name, known, n=3, cutoff=0.7)
     near = near or [full for full in known if full.split(".")[-1] == name.split(".")[-1]]
-    near = near or get_close_matches(name, known, n=3, cutoff=0.5)
     if near:
         return f"no such field; did you mean {' or '.join(near)}?"
     sections = get_close_matches(section, tree, n=1)

@@ -54,7 +54,7 @@ class Submission:
     def _make(
         self, request: RunRequest, config: dict[str, Any], who: Principal, run: str, created_at: datetime
     ) -> RunSpec:
-        results = [self._result(job, who) for job in request.jobs]
+        results = [self._result(job, who, config) for job in request.jobs]
         self._enough(results, config)
         check_weights(self.records, config["model"]["init_from"], who)
         spec = RunSpec(
@@ -116,15 +116,16 @@ class Submission:
             )
         return config
 
-    def _result(self, job: str, who: Principal) -> Ended:
+    def _result(self, job: str, who: Principal, config: Mapping[str, Any]) -> Ended:
         """The newest generation of a job that may be trained on."""
         try:
-            owner = JobSpec.from_bytes(self.store.get(layout.job(job))).owner
+            spec = JobSpec.from_bytes(self.store.get(layout.job(job)))
         except ObjectMissing:
             raise _no_such_job(job) from None
         # Another owner's job is answered as one that does not exist: ids are not secrets, but their use is.
-        if not who.may_see(owner) or self.store.head(layout.tombstone(job)) is not None:
+        if not who.may_see(spec.owner) or self.store.head(layout.tombstone(job)) is not None:
             raise _no_such_job(job)
+        _enough_images(spec, config["data"]["views"])
         keys = [info.key for info in self.store.list(layout.ended_prefix(job))]
         if not keys:
             raise ProblemError(
@@ -157,6 +158,17 @@ class Submission:
                 field="jobs",
                 hint="Add a job, or lower data.captions_per_batch by an override.",
             )
+
+
+def _enough_images(job: JobSpec, views: int) -> None:
+    if job.images_per_caption < views:
+        raise ProblemError(
+            422,
+            "too_few_images",
+            f"Job {job.job} has {job.images_per_caption} images of a caption; the run takes {views}.",
+            field="overrides.data.views",
+            hint=f"Override data.views with {job.images_per_caption} or less, or name a job of more images.",
+        )
 
 
 def _no_such_job(job: str) -> ProblemError:

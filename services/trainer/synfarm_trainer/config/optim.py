@@ -51,4 +51,5 @@ class ScheduleConfig:
 
     def __post_init__(self) -> None:
         need(self.steps >= 1, "schedule.steps", "must be at least 1")
-        need(0 <= self.warmup_steps < self.steps, "schedule.warmup_steps", "must be in 0 to schedule.steps - 1")
+        cure = f"must be below schedule.steps: in 0 to {self.steps - 1}"
+        need(0 <= self.warmup_steps < self.steps, "schedule.warmup_steps", cure)

@@ -102,7 +102,8 @@ def load_dataset(
     poor = next((row for row in rows if len(row.members) - 1 < views), None)
     if poor is not None:
         raise DatasetInvalid(
-            f"data.views: caption {poor.caption_id} has {len(poor.members) - 1} images, the run asks for {views}"
+            f"data.views: caption {poor.caption_id} has {len(poor.members) - 1} images, the run asks for {views}; "
+            "lower it to that"
         )
     names = [row.concept for row in rows]
     table = GroupTable.build([row.caption_id for row in rows], shard_of, names)
