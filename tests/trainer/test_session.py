@@ -280,29 +280,6 @@ def test_a_stop_is_a_checkpoint_and_the_run_goes_on_as_it_would_have(begin, ever
     assert min(losses(begin.journal(2))) == 6
 
 
-def test_crops_cut_on_the_device_train_alike_and_a_killed_run_goes_on_bit_for_bit(begin, every_term) -> None:
-    overrides = {**every_term, "data.crops": 2, "data.views": 2, "schedule.steps": 6, "eval.patch_pca": False}
-    finish(begin(MemoryStore(), overrides=overrides))
-    on_cpu, device = begin.journal(0), {**overrides, "execution.augment": "device"}
-    finish(begin(MemoryStore(), attempt=1, overrides=device))
-    whole = losses(begin.journal(1))
-    for step, (loss, batch) in losses(on_cpu).items():
-        assert float.fromhex(whole[step][0]) == pytest.approx(float.fromhex(loss), rel=0.02)
-        assert whole[step][1] != batch, "other pixels are hashed"
-    before, after = ([line["data"] for line in lines if line["type"] == "eval"] for lines in (on_cpu, begin.journal(1)))
-    assert before[0] == after[0], "an untrained network, looked at on images that are not cut at all"
-
-    def fail(step: int) -> None:
-        if step == 5:
-            raise RuntimeError("killed")
-
-    store = MemoryStore()
-    with pytest.raises(RuntimeError, match="killed"):
-        finish(begin(store, attempt=2, overrides=device, action=fail))
-    finish(begin(store, attempt=3, overrides=device))
-    assert losses(begin.journal(3)) == {step: whole[step] for step in (4, 5, 6)}
-
-
 def test_a_superseded_start_cannot_commit(begin, open_attempt) -> None:
     store = MemoryStore()
 
