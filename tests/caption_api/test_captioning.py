@@ -27,6 +27,7 @@ async def write(spec: JobSpec, generator: FakeGenerator, unit: int = 0) -> tuple
 
 
 async def test_every_planned_caption_gets_a_record_and_requests_overlap(make_spec: Make) -> None:
+    """Pitfall 36: as many as were planned, whatever is asked at once."""
     generator = FakeGenerator(delay=0.01)
     records, beats = await write(make_spec(), generator, unit=2)
     assert [record.index for record in records] == [16, 17, 18, 19]
@@ -47,6 +48,7 @@ async def test_a_refused_text_is_drawn_again_and_counted(make_spec: Make) -> Non
 
 
 async def test_a_slot_stays_empty_with_its_reason_after_the_last_redraw(make_spec: Make) -> None:
+    """Pitfall 36: no empty line is kept."""
     generator = FakeGenerator(lambda concept, seed: "=> => a prompt leak again")
     records, _ = await write(make_spec(caption={"max_redraws": 2}), generator)
     assert generator.calls == 8 * 3

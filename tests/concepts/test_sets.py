@@ -48,6 +48,7 @@ def test_every_set_of_the_paper_is_there_and_the_unseen_ones_are_held_out() -> N
 
 @pytest.mark.parametrize("name", EVERY)
 def test_a_set_is_whole(name: str) -> None:
+    """Pitfall 38: names that a source has twice are told apart, so IN-1k has 1000 concepts and not 998."""
     concepts, info = load(name), about(name)
     assert len(concepts) == info.concepts == COUNTS[name]
     names = {concept.name.casefold() for concept in concepts}

@@ -33,6 +33,7 @@ def _spec(captions: int, per_unit: int) -> JobSpec:
 
 @given(st.integers(1, 5000), st.integers(1, 64))
 def test_units_partition_the_captions(captions: int, per_unit: int) -> None:
+    """Pitfall 39: for any number, none is left out and none in two units."""
     spec = _spec(captions, per_unit)
     seen = [i for unit in range(spec.units) for i in spec.unit_range(unit)]
     assert seen == list(range(captions))

@@ -67,6 +67,7 @@ def write(tmp_path: Path, sample: Sample) -> Callable[..., Path]:
 
 @pytest.mark.parametrize("k", [0, 1, 2])
 def test_the_bytes_are_those_of_the_shard(sample: Sample, write: Callable[..., Path], tmp_path: Path, k: int) -> None:
+    """Pitfall 40: an image drawn alone has the noise that it had in its unit."""
     out = tmp_path / "again"
     assert main([str(write()), "--image", str(k), "--out", str(out), "--strict"]) == 0
     assert out.read_bytes() == sample[1][k]

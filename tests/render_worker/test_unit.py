@@ -153,6 +153,7 @@ def test_commit_names_what_lies_in_the_shard() -> None:
 
 @pytest.mark.parametrize("batches", [(1, 7), (2, 64)])
 def test_any_batch_gives_the_same_tar(batches: tuple[int, int]) -> None:
+    """Pitfall 40: noise belongs to caption and image, not to the place in a batch."""
     benches = [Bench(renderer=CollageRenderer(SPEC.render), batch=batch) for batch in batches]
     for bench in benches:
         bench.work()

@@ -12,8 +12,9 @@ import torch
 from synfarm.contracts import layout
 from synfarm.faults import Faults
 from synfarm.storage.memory import MemoryStore
+from synfarm_trainer.data.fetch import DatasetDamaged
 from synfarm_trainer.ranks import Ranks
-from synfarm_trainer.session import Session, Start
+from synfarm_trainer.session import Session, Start, exit_reason
 
 RUN = "01hzzzzzzzzzzzzzzzzzzzzzz1"
 
@@ -87,3 +88,29 @@ def test_crops_cut_on_the_device_train_alike_and_a_killed_run_goes_on_bit_for_bi
     finish(begin(store, 3, device))
     again = [(step["step"], step["loss_hex"], step["batch_sha256"]) for step in told(3, "step")]
     assert again == [(step["step"], step["loss_hex"], step["batch_sha256"]) for step in steps[3:]]
+
+
+@pytest.mark.parametrize("allowance", [16, 0])
+def test_41_images_damaged_at_rest_are_replaced_counted_and_told_until_they_are_too_many(
+    begin, told, allowance: int
+) -> None:
+    """Pitfall 41: one image of each caption is lost."""
+    store = MemoryStore()
+    borne = {"data.refill_allowance": allowance, "data.max_refill_rate": 0.5 if allowance else 0.01}
+    session = begin(store, overrides={**borne, "schedule.steps": 3, "eval.knn": False, "eval.patch_pca": False})
+    session._cache._wait = 0.001
+    for row, place in zip(session._dataset.rows, session._dataset.shard_of, strict=True):
+        key, member = session._dataset.shards[place].key, row.members[2]
+        data = bytearray(store.get(key))
+        data[member.offset : member.offset + 40] = bytes(40)
+        store.put(key, bytes(data))
+    if not allowance:
+        with pytest.raises(DatasetDamaged, match=r"more than data\.max_refill_rate \(0\.01\)") as caught:
+            finish(session)
+        assert exit_reason(caught.value) == "data"
+        return
+    assert finish(session) == "completed"
+    assert [step["refilled"] for step in told(0, "step")] == [12, 24, 36]
+    refills = [state["refilled"] for state in told(0, "state") if "refilled" in state]
+    assert len({item["caption_id"] for item in refills}) == len(refills) == 36
+    assert {(item["image"], item["taken"]) for item in refills} == {(2, 3)}

@@ -30,6 +30,7 @@ TRUCK = Concept(name="fire truck", synonyms=("fire engine",))
     ],
 )
 def test_cleaning_keeps_the_first_line_in_whole_sentences(raw: str, truncated: bool, expected: str | None) -> None:
+    """Pitfall 36: the model goes on with further examples."""
     assert clean(raw, SETTINGS, truncated=truncated) == expected
 
 

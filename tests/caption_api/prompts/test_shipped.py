@@ -69,6 +69,7 @@ def test_every_source_of_a_shipped_recipe_can_be_drawn_from(maker: RecipeMaker, 
 
 @pytest.mark.parametrize("mix", ["paper", "release"])
 def test_every_object_of_the_mixes_has_backgrounds(maker: RecipeMaker, mix: str) -> None:
+    """Pitfall 37: a suffix (' car') is no part of the name by which backgrounds are looked up."""
     assert not [s.name for s in recipe_of(maker, mix=mix).sources if s.name.endswith("without backgrounds")]
 
 

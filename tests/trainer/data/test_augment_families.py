@@ -39,6 +39,7 @@ def about(p: float) -> object:
 
 @pytest.mark.parametrize("name", ["synclr-release", "paper", "dinov2"])
 def test_variant_a_always_blurs_b_in_a_tenth_and_local_crops_in_half(name: str) -> None:
+    """Pitfall 25: each rate is that of blurring, not of its absence."""
     params, local = draw(name), draw(name, local=True)
     b = params.variant_b
     assert rate(b) == about(0.5)

@@ -67,6 +67,7 @@ def test_a_store_that_is_away_is_waited_for(noisy) -> None:
 
 
 def test_an_image_damaged_at_rest_is_replaced_by_the_next_of_its_group(noisy) -> None:
+    """Pitfall 41: replaced by a fixed rule, and told; what a run makes of it: ``test_images_of_runs.py``."""
     store, dataset = noisy
     good = decode_group(ShardCache(store, 1 << 20).get(dataset.shards[0]), dataset.rows[1], range(4))
     spoil_image(store, dataset, 1, 3)
@@ -79,6 +80,7 @@ def test_an_image_damaged_at_rest_is_replaced_by_the_next_of_its_group(noisy) ->
 
 
 def test_a_group_without_a_whole_image_ends_the_run(noisy) -> None:
+    """Pitfall 41: nothing is left to replace it with."""
     store, dataset = noisy
     for k in range(4):
         spoil_image(store, dataset, 1, k)

@@ -135,14 +135,14 @@ def test_fewer_views_than_images_are_drawn_anew_each_epoch(stored) -> None:
 
 
 def test_views_are_distinct_images_and_each_is_as_likely() -> None:
-    """A twin among a caption's views would be a positive that is no other image."""
+    """Pitfall 27: a twin among a caption's views would be a positive that is no other image."""
     drawn = np.array([image_numbers(3, epoch, 5, index, 6, 4) for epoch in range(4) for index in range(5000)])
     assert all(len(set(views)) == 4 for views in drawn.tolist())
     assert np.bincount(drawn.reshape(-1)) / len(drawn) == pytest.approx([4 / 6] * 6, abs=0.015)
 
 
 def test_a_batch_takes_no_image_twice(stored) -> None:
-    """Whole images, each cut alike, so that equal pixels are equal images."""
+    """Pitfall 27: whole images, each cut alike, so that equal pixels are equal images."""
     whole = {f"augment.{name}": 0.0 for name in ("flip", "jitter", "gray", "blur_a", "blur_b", "solarize_b")}
     config = resolve("tiny", {**PLAIN, **whole, "augment.scale": [1, 1], "augment.ratio": [1, 1], "data.views": 3})
     for step in batches(*stored, config)[0]:

@@ -1,6 +1,7 @@
 """The pitfalls of method section 7 that concern losses, a test each under its number.
 
-Not here: 8 (order of crops) is the loader's, see ``tests/trainer/data``; where a test stands elsewhere, it is named.
+Those of batches: ``tests/trainer/data/test_pitfalls.py``; all: ``docs/pitfalls.md``. Where a test stands elsewhere, it
+is named.
 """
 
 from __future__ import annotations

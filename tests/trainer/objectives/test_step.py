@@ -229,7 +229,7 @@ def test_the_teacher_sees_images_whole_and_repeated_local_crops_change_nothing(
 
 
 def test_teacher_and_student_see_the_same_pixels(config: TrainConfig, gradients: Gradients) -> None:
-    """A global crop of its own for the teacher would be a second augmentation that the method does not have."""
+    """Pitfall 26: a crop of its own for the teacher would be a second augmentation that the method does not have."""
     batch, networks = make_batch(config), networks_of(config)
     seen: dict[str, list[str]] = {"student": [], "teacher": []}
 
