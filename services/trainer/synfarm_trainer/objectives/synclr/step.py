@@ -20,6 +20,7 @@ from synfarm_trainer.losses.patch_pieces import PatchSide, logit_parts, masked_p
 from synfarm_trainer.losses.sinkhorn import prototype_masses
 from synfarm_trainer.models.vit import normalise
 from synfarm_trainer.objectives.batch import TensorBatch
+from synfarm_trainer.objectives.micro_batches import accumulate_terms
 from synfarm_trainer.objectives.monitors import spread
 from synfarm_trainer.objectives.protocol import StepTerms
 from synfarm_trainer.objectives.synclr.networks import Networks, Teacher
@@ -85,7 +86,6 @@ def accumulate_gradients(
         patch_temperature: of the teacher on masked patches, by its schedule.
     """
     count = len(batch)
-    starts = range(0, count, micro_crops)
     parts, dtype = batch.parts(micro_crops), networks.student.backbone.dtype
     lesson = _teach(networks.teacher, parts, ranks, config, patch_temperature)
     own = torch.arange(count, device=batch.labels.device) + ranks.rank * count
@@ -98,13 +98,14 @@ def accumulate_gradients(
         losses = multi_positive_loss_in_tiles(anchors, lesson.keys, labels, lesson.labels, left_out, config.temperature)
         return losses.sum()
 
-    totals: dict[str, Tensor] = {}
     uncertainty = 0.0
-    weights = {"contrastive": 1.0, "contrastive_local": config.local_weight, "ibot": config.ibot_weight}
-    for place, (start, part) in enumerate(zip(starts, parts, strict=True)):
+
+    def terms_of(place: int, part: TensorBatch) -> dict[str, Tensor]:
+        nonlocal uncertainty
         terms: dict[str, Tensor] = {}
         anchors, predicted = networks.student(normalise(part.pixels, dtype), part.masks, part.kept)
         # A global anchor's own crop, as the teacher saw it, is neither positive nor candidate.
+        start = place * micro_crops
         terms["contrastive"] = contrast(anchors, part.labels, own[start : start + len(part)]) / images
         if part.local_pixels is not None:
             # A local anchor meets every key, its own image's too. Local crops are never keys.
@@ -122,11 +123,16 @@ def accumulate_gradients(
             tokens = part.masks.sum(dim=1, keepdim=True).expand_as(part.masks)[part.masks]
             terms["ibot"] = (losses / tokens).sum() / masked_images.clamp(min=1)
             uncertainty += float(entropies.sum())
-        torch.autograd.backward(torch.stack([weights[name] * term for name, term in terms.items()]).sum())
-        for name, term in terms.items():
-            totals[name] = totals.get(name, torch.zeros((), dtype=torch.float64)) + term.detach().double().cpu()
+        return terms
+
+    weights = {"contrastive": 1.0}
+    if batch.local_pixels is not None:
+        weights["contrastive_local"] = config.local_weight
+    if batch.masks is not None:
+        weights["ibot"] = config.ibot_weight
+    totals = accumulate_terms(parts, terms_of, weights)
     monitors = lesson.monitors
     if batch.masks is not None:
         monitors["target_entropy"] = uncertainty / (max(1, int(batch.masks.sum())) * math.log(config.prototypes))
         monitors["mask_share"] = float(batch.masks.double().mean())
-    return StepTerms(totals, {name: weights[name] for name in totals}, monitors)
+    return StepTerms(totals, weights, monitors)
