@@ -1,4 +1,4 @@
-"""AdamW with its two groups, and its moments as named tensors."""
+"""AdamW in its groups, and its moments as named tensors."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from synfarm_trainer.config import OptimConfig
+from synfarm_trainer.groups import parameter_groups
 
 __all__ = ["build_optimizer", "load_moments", "moments", "set_hyperparameters"]
 
@@ -15,24 +16,18 @@ _SLOTS = ("exp_avg", "exp_avg_sq", "step")
 
 
 def build_optimizer(module: nn.Module, config: OptimConfig) -> AdamW:
-    """Tensors of fewer than two dimensions and biases are not decayed (method section 3.8, rule of the release).
-
-    What takes no gradient when the optimiser is built is none of its business: it would be decayed to nothing.
-    """
-    decayed: list[nn.Parameter] = []
-    plain: list[nn.Parameter] = []
-    for name, parameter in module.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        (plain if parameter.ndim < 2 or name.endswith("bias") else decayed).append(parameter)
-    groups = [{"params": decayed, "decays": True}, {"params": plain, "decays": False, "weight_decay": 0.0}]
+    """AdamW on the parameters that take a gradient now, in the groups of :mod:`synfarm_trainer.groups`."""
+    groups = [
+        {"params": parameters, "decays": decayed, "lr_scale": scale, "weight_decay": 0.0}
+        for (decayed, scale), parameters in parameter_groups(module, config).items()
+    ]
     return AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.eps, foreach=True)
 
 
 def set_hyperparameters(optimizer: AdamW, *, lr: float, weight_decay: float) -> None:
-    """The step's values; the group without decay stays without, the other follows even a schedule that starts at 0."""
+    """The step's values; a group without decay stays without, the others follow even a schedule that starts at 0."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group["lr_scale"]
         if group["decays"]:
             group["weight_decay"] = weight_decay
 

@@ -63,6 +63,6 @@ def prototype_temperature(step: int, schedule: ScheduleConfig, objective: Protot
     return end if step >= steps else linear(step, steps, start, end)
 
 
-def prototypes_move(step: int, schedule: ScheduleConfig, objective: PrototypeConfig) -> bool:
-    """Whether the last layer of DINO's head is learned in this step."""
+def prototypes_move(step: int, schedule: ScheduleConfig, objective: PrototypeConfig | SynclrConfig) -> bool:
+    """Whether the last layer of a head of prototypes is learned in this step."""
     return step >= int(objective.last_layer_frozen * schedule.steps)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from synfarm_trainer.config.checks import need
+from synfarm_trainer.config.checks import later, need
 
 __all__ = ["EmaConfig", "OptimConfig", "ScheduleConfig"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimConfig:
-    """AdamW (method section 3.8); biases and other one-dimensional tensors are not decayed."""
+    """AdamW (method section 3.8); biases and other one-dimensional tensors are never decayed."""
 
     lr: float = 2e-3
     min_lr: float = 0.0
@@ -22,6 +23,19 @@ class OptimConfig:
     weight_decay_end: float = 0.2
     clip_norm: float = 0.0
     """Largest gradient norm; 0 clips nothing."""
+    decay_rule: Literal["release", "dino", "kernels"] = later("release")
+    """What is decayed of that which has two dimensions or more. The paper gives the amount (section 3.4, table 12) and
+    names no exceptions, so its presets follow its release.
+
+    ``release``: all whose name holds none of bias, ln, bn; so class token, positions, mask token and prototypes' gains
+    are decayed. ``dino``: all but biases, norms and layer scales (DINO, iBOT, DINOv2); for the networks here the same
+    tensors. ``kernels``: only weights of linear and convolution layers, embeddings of words, and prototypes; class
+    token, positions, mask token and gains are not (the custom of supervised ViTs).
+    """
+    layer_decay: float = later(1.0)
+    """Each block's learning rate is this part of the next one's; heads take the whole. DINOv2: 0.9; 1 for none."""
+    patch_embed_scale: float = later(1.0)
+    """Of the patch embedding's learning rate, on top of the layer's. DINOv2: 0.2."""
 
     def __post_init__(self) -> None:
         need(self.lr > 0, "optim.lr", "must be positive")
@@ -31,6 +45,8 @@ class OptimConfig:
         need(self.eps > 0, "optim.eps", "must be positive")
         for name in ("weight_decay", "weight_decay_end", "clip_norm"):
             need(getattr(self, name) >= 0, f"optim.{name}", "must not be negative")
+        need(0 < self.layer_decay <= 1, "optim.layer_decay", "must be in (0, 1]; 1 is the same rate everywhere")
+        need(self.patch_embed_scale >= 0, "optim.patch_embed_scale", "must not be negative")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,6 +39,12 @@ class PatchHead(nn.Module):
         )
         self.prototypes = nn.Parameter(torch.empty(prototypes, bottleneck))
         self.gain = nn.Parameter(torch.ones(prototypes, 1), requires_grad=train_gain)
+        self._train_gain = train_gain
+
+    def let_last_layer_move(self, move: bool) -> None:
+        """Whether prototypes, and gains if they are learned at all, take a gradient from now on."""
+        self.prototypes.requires_grad_(move)
+        self.gain.requires_grad_(move and self._train_gain)
 
     def embed(self, tokens: Tensor) -> Tensor:
         """(n, width) to (n, bottleneck), normalised: all of a token that the prototypes see."""

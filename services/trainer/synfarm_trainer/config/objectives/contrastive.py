@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from synfarm_trainer.config.checks import need
+from synfarm_trainer.config.checks import later, need
 from synfarm_trainer.config.data import DataConfig, MaskConfig
 from synfarm_trainer.config.model import ModelConfig
 from synfarm_trainer.config.objectives.base import ObjectiveConfig
@@ -40,6 +40,8 @@ class SynclrConfig(ObjectiveConfig):
     """Of the masked patches' targets, reached linearly in the next field's steps."""
     teacher_temperature_steps: int = 4000
     sinkhorn_rounds: int = 3
+    last_layer_frozen: float = later(0.0)
+    """Share of the run during whose first steps the prototypes stand still. Paper and release: none; DINO: 0.01."""
 
     @property
     def uses_masks(self) -> bool:
@@ -63,6 +65,7 @@ class SynclrConfig(ObjectiveConfig):
             need(getattr(self, name) >= 2, f"objective.{name}", "must be at least 2")
         for name in ("local_weight", "ibot_weight", "teacher_temperature_steps"):
             need(getattr(self, name) >= 0, f"objective.{name}", "must not be negative")
+        need(0 <= self.last_layer_frozen < 1, "objective.last_layer_frozen", "is a share of the run, in [0, 1)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

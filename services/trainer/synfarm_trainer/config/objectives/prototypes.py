@@ -111,7 +111,7 @@ class Dinov2Config(MaskedPrototypeConfig):
 
     Defaults are those of its paper's large models, the number of prototypes that of its code (131,072 for ViT-L). Of
     other sections it has ``ema.start`` 0.992 (0.994), ``optim.weight_decay`` 0.04 to 0.4 (0.2), ``optim.clip_norm`` 3,
-    ``local_crops.count`` 8. Its decay of the learning rate over layers is not offered.
+    ``local_crops.count`` 8, ``optim.layer_decay`` 0.9, ``optim.patch_embed_scale`` 0.2.
     """
 
     name: Literal["dinov2"] = "dinov2"

@@ -67,7 +67,7 @@ class DistilledStudent(_Shared):
 
     def let_prototypes_move(self, move: bool) -> None:
         for head in (self.class_head, self.patch_head):
-            head.prototypes.requires_grad_(move)
+            head.let_last_layer_move(move)
 
 
 def _head(config: TrainConfig, section: PrototypeConfig) -> PatchHead:
