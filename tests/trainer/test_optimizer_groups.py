@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -16,6 +18,7 @@ from synfarm_trainer.optim import build_optimizer, load_moments, moments, set_hy
 from synfarm_trainer.presets import resolve
 from synfarm_trainer.schedules import weight_decay
 
+PUBLISHED = np.load(Path(__file__).parents[1] / "oracles" / "schedules.npz", allow_pickle=False)
 OBJECTIVES: dict[str, dict[str, object]] = {
     "synclr": {"objective.ibot_weight": 1.0},
     "stablerep": {},
@@ -119,6 +122,21 @@ def test_layers_learn_at_the_rate_of_their_depth() -> None:
     assert {name: rates[id(names[name])] for name in wanted} == {name: 0.3 * part for name, part in wanted.items()}
     assert len(rates) == len(names)
     assert list(parameter_groups(student, OptimConfig())) == [(True, 1.0), (False, 1.0)]
+
+
+def test_rates_of_layers_and_kernels_are_those_of_published_fine_tuning() -> None:
+    """Twelve blocks, 0.65; what it decays, by 0.05, is what ``kernels`` does."""
+    found = {name: PUBLISHED[f"finetune_vitb_ld0.65/{name}"] for name in ("names", "lr_scale", "weight_decay")}
+    names = [name if name.startswith("head.") else f"backbone.{name}" for name in found["names"].tolist()]
+    scales = [learning_rate_scale(name, 12, OptimConfig(layer_decay=0.65)) for name in names]
+    np.testing.assert_allclose(scales, found["lr_scale"], rtol=1e-12)
+    tensors = {"weight": 2, "bias": 1}
+    decayed = []
+    for name in names:
+        parts = name.split(".")
+        dimensions = 1 if "norm" in parts[-2] else tensors.get(parts[-1], 3)
+        decayed.append(0.05 * is_decayed(name, dimensions, "kernels"))
+    np.testing.assert_allclose(decayed, found["weight_decay"], rtol=1e-12)
 
 
 @pytest.mark.parametrize("rule", ["release", "kernels"])
