@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +16,10 @@ from synfarm.contracts.runs import StepMetrics
 from synfarm_trainer import ema
 from synfarm_trainer.config import TrainConfig
 from synfarm_trainer.data.loader import Loader, RankBatch, batch_sha256
+from synfarm_trainer.guard import NonFinite, gradient_words, hold, loss_words
 from synfarm_trainer.objectives.batch import TensorBatch
 from synfarm_trainer.objectives.protocol import Objective
+from synfarm_trainer.objectives.term_gradients import TermGradients, not_finite
 from synfarm_trainer.optim import set_hyperparameters
 from synfarm_trainer.ranks import Ranks
 from synfarm_trainer.schedules import ema_momentum, learning_rate, weight_decay
@@ -26,10 +28,6 @@ __all__ = ["NonFinite", "StepOutcome", "Trainer"]
 
 Refill = tuple[int, int, int]
 """(row, image wanted, image taken)."""
-
-
-class NonFinite(Exception):
-    """A loss term or the gradient is NaN or infinite; raised before the optimiser step, on every rank."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +83,12 @@ class Trainer:
         momentum = ema_momentum(index, config.schedule, config.ema)
         set_hyperparameters(self._optimizer, lr=lr, weight_decay=weight_decay(index, config.schedule, config.optim))
         captions = config.execution.micro_captions or len(batch.rows)
-        terms = self._objective.accumulate_gradients(
-            _tensors(batch, config, next(self._objective.student.parameters()).device),
-            ranks,
-            step=index,
-            micro_crops=captions * config.crops_of_caption,
-        )
+        device = next(self._objective.student.parameters()).device
+        share, micro = _tensors(batch, config, device), captions * config.crops_of_caption
+        held = hold(self._objective)
+        every = config.optim.term_norms_every
+        separate = TermGradients(self._objective.student) if every and (index + 1) % every == 0 else None
+        terms = self._objective.accumulate_gradients(share, ranks, step=index, micro_crops=micro, separate=separate)
         # Asked anew: an objective may hold some still during its first steps.
         parameters = [p for p in self._objective.student.parameters() if p.requires_grad]
         gradient = ranks.sum_gradients(parameters)
@@ -102,7 +100,18 @@ class Trainer:
         losses["total"] = sum(terms.weights[name] * loss for name, loss in losses.items())
         monitors = {name: sums[len(terms.losses) + i] / ranks.world for i, name in enumerate(terms.monitors)}
         norm = float(gradient.norm())
-        self._guard(index + 1, losses, norm)
+        words = loss_words(index + 1, losses)
+        if words is None and not math.isfinite(norm):
+            held.take_back()
+            words = gradient_words(index + 1, norm, self._faults(share, index, micro, terms.losses))
+        if words is not None:
+            held.take_back()
+            self._optimizer.zero_grad(set_to_none=True)
+            raise NonFinite(words)
+        if separate is not None:
+            # A single term's gradient is the whole one.
+            norms = separate.norms(ranks) or dict.fromkeys(terms.losses, norm)
+            monitors |= {f"gradient_norm.{name}": value for name, value in norms.items()}
         refills = self._gather_refills(batch.refilled, most=int(max(row[-3] for row in told)))
         self.refilled += len(refills)
 
@@ -135,11 +144,15 @@ class Trainer:
         )
         return StepOutcome(metrics, stop=any(row[-2] for row in told), refills=refills)
 
-    @staticmethod
-    def _guard(step: int, losses: dict[str, float], norm: float) -> None:
-        for name, value in {**losses, "gradient": norm}.items():
-            if not math.isfinite(value):
-                raise NonFinite(f"{name} is {value} at step {step}; lower optim.lr or set optim.clip_norm")
+    def _faults(self, share: TensorBatch, index: int, micro: int, terms: Iterable[str]) -> dict[str, list[str]]:
+        """The parameters in which the gradient is not finite, by the term that has it."""
+        objective, ranks = self._objective, self._ranks
+        if len(names := list(terms)) == 1:
+            grads = {name: p.grad for name, p in objective.student.named_parameters() if p.grad is not None}
+            return {names[0]: not_finite(grads)}
+        separate = TermGradients(objective.student)
+        objective.accumulate_gradients(share, ranks, step=index, micro_crops=micro, separate=separate)
+        return separate.faults(ranks)
 
     def _gather_refills(self, mine: tuple[Refill, ...], most: int) -> tuple[Refill, ...]:
         if most == 0:

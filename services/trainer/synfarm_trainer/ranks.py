@@ -54,22 +54,22 @@ class Ranks:
             dist.broadcast(values, src=0)
         return values
 
-    def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> Tensor:
-        """Replace each gradient by the sum over ranks, added in rank order; the flat sum is returned.
+    def sum(self, flat: Tensor) -> Tensor:
+        """(n,) of each rank to their sum on every rank, added in rank order.
 
-        Each rank adds up one piece of the flat gradient and hands it to all: the traffic of a ring all-reduce.
+        Each rank adds up one piece and hands it to all: the traffic of a ring all-reduce.
         """
+        if self.world == 1:
+            return flat
+        size = len(flat)
+        piece = -(-size // self.world)
+        padded = torch.nn.functional.pad(flat, (0, piece * self.world - size))
+        return self.gather(self.sum_own(padded))[:size]
+
+    def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> Tensor:
+        """Replace each gradient by the sum over ranks, added in rank order; the flat sum is returned."""
         flat = torch.cat([p.grad.reshape(-1) if p.grad is not None else p.new_zeros(p.numel()) for p in parameters])
-        if self.world > 1:
-            size = flat.numel()
-            piece = -(-size // self.world)
-            padded = torch.nn.functional.pad(flat, (0, piece * self.world - size))
-            received = torch.empty_like(padded)
-            dist.all_to_all_single(received, padded)
-            total = received[:piece].clone()
-            for start in range(piece, piece * self.world, piece):
-                total += received[start : start + piece]
-            flat = self.gather(total)[:size]
+        flat = self.sum(flat)
         offset = 0
         for parameter in parameters:
             count = parameter.numel()

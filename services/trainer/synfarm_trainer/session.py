@@ -23,6 +23,7 @@ from synfarm_trainer.data.manifest import Dataset, DatasetInvalid, load_dataset
 from synfarm_trainer.data.plan import Plan
 from synfarm_trainer.evaluation import Evaluation
 from synfarm_trainer.export import export_backbone
+from synfarm_trainer.guard import check_state
 from synfarm_trainer.initial import begin_from
 from synfarm_trainer.journal import Journal, MetricsUploader, leave_exit_record
 from synfarm_trainer.loop import NonFinite, StepOutcome, Trainer
@@ -217,6 +218,7 @@ class Session:
     def _save(self) -> None:
         if not self._ranks.is_first:
             return
+        check_state(self.step, self._objective, self._optimizer)
         files = snapshot(self._objective, self._optimizer, refilled=self._trainer.refilled)
         self._announce(self._saver.save(self.step, self._ranks.world, files))
 

@@ -23,6 +23,9 @@ class OptimConfig:
     weight_decay_end: float = 0.2
     clip_norm: float = 0.0
     """Largest gradient norm; 0 clips nothing."""
+    term_norms_every: int = later(0)
+    """Every so many steps the norm of each weighted term's gradient is told (monitors ``gradient_norm.<term>``), which
+    costs a backward for each of several terms; 0 for never."""
     decay_rule: Literal["release", "dino", "kernels"] = later("release")
     """What is decayed of that which has two dimensions or more. The paper gives the amount (section 3.4, table 12) and
     names no exceptions, so its presets follow its release.
@@ -43,7 +46,7 @@ class OptimConfig:
         for name in ("beta1", "beta2"):
             need(0 <= getattr(self, name) < 1, f"optim.{name}", "must be in [0, 1)")
         need(self.eps > 0, "optim.eps", "must be positive")
-        for name in ("weight_decay", "weight_decay_end", "clip_norm"):
+        for name in ("weight_decay", "weight_decay_end", "clip_norm", "term_norms_every"):
             need(getattr(self, name) >= 0, f"optim.{name}", "must not be negative")
         need(0 < self.layer_decay <= 1, "optim.layer_decay", "must be in (0, 1]; 1 is the same rate everywhere")
         need(self.patch_embed_scale >= 0, "optim.patch_embed_scale", "must not be negative")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from synfarm_trainer.objectives.batch import TensorBatch
+from synfarm_trainer.objectives.term_gradients import TermGradients
 
 __all__ = ["accumulate_terms"]
 
@@ -16,16 +17,21 @@ def accumulate_terms(
     parts: Sequence[TensorBatch],
     terms_of: Callable[[int, TensorBatch], Mapping[str, Tensor]],
     weights: Mapping[str, float],
+    separate: TermGradients | None = None,
 ) -> dict[str, Tensor]:
     """Add the gradient of the weighted terms, a part at a time; the terms' sums over parts, unweighted.
 
     Args:
         terms_of: the place and the part to its share of each term, already divided by the count of the *global* batch.
+        separate: takes each weighted term's gradient too; of a single term it is the gradient itself.
     """
     totals = {name: torch.zeros((), dtype=torch.float64) for name in weights}
     for place, part in enumerate(parts):
         terms = terms_of(place, part)
-        torch.autograd.backward(torch.stack([weights[name] * term for name, term in terms.items()]).sum())
+        weighted = {name: weights[name] * term for name, term in terms.items()}
+        if separate is not None and len(weights) > 1:
+            separate.add(weighted)
+        torch.autograd.backward(torch.stack(list(weighted.values())).sum())
         for name, term in terms.items():
             totals[name] += term.detach().double().cpu()
     return totals

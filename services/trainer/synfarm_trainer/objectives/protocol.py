@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from synfarm_trainer.models.vit import Backbone
 from synfarm_trainer.objectives.batch import TensorBatch
+from synfarm_trainer.objectives.term_gradients import TermGradients
 from synfarm_trainer.ranks import Ranks
 
 __all__ = ["Objective", "StepTerms"]
@@ -44,7 +45,15 @@ class Objective(Protocol):
     def backbone(self) -> Backbone:
         """The network that is evaluated and exported: the teacher's where there is one."""
 
-    def accumulate_gradients(self, batch: TensorBatch, ranks: Ranks, *, step: int, micro_crops: int) -> StepTerms:
+    def accumulate_gradients(
+        self,
+        batch: TensorBatch,
+        ranks: Ranks,
+        *,
+        step: int,
+        micro_crops: int,
+        separate: TermGradients | None = None,
+    ) -> StepTerms:
         """Add this rank's part of the gradient of the *global* loss to the student's ``grad``.
 
         The sum over ranks is the whole, the same at any number of ranks and for any ``micro_crops``.
@@ -53,6 +62,7 @@ class Objective(Protocol):
             batch: of the same size on every rank, whole captions.
             step: number of finished steps, for schedules.
             micro_crops: global crops in one pass of a network, whole captions.
+            separate: takes each term's gradient too, if there are several terms; the student's ``grad`` is the same.
 
         Raises:
             ValueError: the batch does not suit the objective; the message names the field.

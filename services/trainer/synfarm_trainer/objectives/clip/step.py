@@ -11,6 +11,7 @@ from synfarm_trainer.objectives.clip.networks import ClipStudent
 from synfarm_trainer.objectives.monitors import spread
 from synfarm_trainer.objectives.protocol import StepTerms
 from synfarm_trainer.objectives.student_only import StudentOnly
+from synfarm_trainer.objectives.term_gradients import TermGradients
 from synfarm_trainer.ranks import Ranks
 
 __all__ = ["Clip"]
@@ -19,7 +20,15 @@ __all__ = ["Clip"]
 class Clip(StudentOnly[ClipStudent]):
     """Both directions' :func:`~synfarm_trainer.losses.clip.one_way_loss` over the global batch, halved."""
 
-    def accumulate_gradients(self, batch: TensorBatch, ranks: Ranks, *, step: int, micro_crops: int) -> StepTerms:
+    def accumulate_gradients(
+        self,
+        batch: TensorBatch,
+        ranks: Ranks,
+        *,
+        step: int,
+        micro_crops: int,
+        separate: TermGradients | None = None,
+    ) -> StepTerms:
         student = self.student
         parts = batch.parts(micro_crops)
         whole = len(parts) == 1

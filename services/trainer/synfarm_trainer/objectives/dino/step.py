@@ -12,6 +12,7 @@ from synfarm_trainer.objectives.distilled.networks import DistilledStudent, Dist
 from synfarm_trainer.objectives.micro_batches import accumulate_terms
 from synfarm_trainer.objectives.protocol import StepTerms
 from synfarm_trainer.objectives.taught import Taught
+from synfarm_trainer.objectives.term_gradients import TermGradients
 from synfarm_trainer.ranks import Ranks
 from synfarm_trainer.schedules import prototype_temperature, prototypes_move
 
@@ -27,7 +28,15 @@ class Dino(Taught[DistilledStudent, DistilledTeacher]):
         super().__init__(student, teacher)
         self._config, self._schedule = config, schedule
 
-    def accumulate_gradients(self, batch: TensorBatch, ranks: Ranks, *, step: int, micro_crops: int) -> StepTerms:
+    def accumulate_gradients(
+        self,
+        batch: TensorBatch,
+        ranks: Ranks,
+        *,
+        step: int,
+        micro_crops: int,
+        separate: TermGradients | None = None,
+    ) -> StepTerms:
         config, student, teacher = self._config, self.student, self.teacher
         student.let_prototypes_move(prototypes_move(step, self._schedule, config))
         parts = batch.parts(micro_crops)
@@ -44,4 +53,4 @@ class Dino(Taught[DistilledStudent, DistilledTeacher]):
             return {"dino": losses.sum() / images}
 
         weights = {"dino": 1.0}
-        return StepTerms(accumulate_terms(parts, terms, weights), weights, lesson.monitors())
+        return StepTerms(accumulate_terms(parts, terms, weights, separate), weights, lesson.monitors())

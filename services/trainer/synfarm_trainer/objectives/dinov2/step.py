@@ -12,6 +12,7 @@ from synfarm_trainer.objectives.distilled.networks import DistilledStudent, Dist
 from synfarm_trainer.objectives.micro_batches import accumulate_terms
 from synfarm_trainer.objectives.protocol import StepTerms
 from synfarm_trainer.objectives.taught import Taught
+from synfarm_trainer.objectives.term_gradients import TermGradients
 from synfarm_trainer.ranks import Ranks
 from synfarm_trainer.schedules import prototype_temperature, prototypes_move
 
@@ -34,7 +35,15 @@ class Dinov2(Taught[DistilledStudent, DistilledTeacher]):
         super().__init__(student, teacher)
         self._config, self._schedule, self._group = config, schedule, group
 
-    def accumulate_gradients(self, batch: TensorBatch, ranks: Ranks, *, step: int, micro_crops: int) -> StepTerms:
+    def accumulate_gradients(
+        self,
+        batch: TensorBatch,
+        ranks: Ranks,
+        *,
+        step: int,
+        micro_crops: int,
+        separate: TermGradients | None = None,
+    ) -> StepTerms:
         config, student = self._config, self.student
         student.let_prototypes_move(prototypes_move(step, self._schedule, config))
         parts = batch.parts(micro_crops)
@@ -53,4 +62,4 @@ class Dinov2(Taught[DistilledStudent, DistilledTeacher]):
         weights = {"dino": 1.0, "ibot": config.ibot_weight}
         if config.koleo_weight:
             weights["koleo"] = config.koleo_weight
-        return StepTerms(accumulate_terms(parts, terms, weights), weights, lessons.monitors())
+        return StepTerms(accumulate_terms(parts, terms, weights, separate), weights, lessons.monitors())

@@ -11,6 +11,7 @@ from synfarm_trainer.objectives.distilled.networks import DistilledStudent, Dist
 from synfarm_trainer.objectives.micro_batches import accumulate_terms
 from synfarm_trainer.objectives.protocol import StepTerms
 from synfarm_trainer.objectives.taught import Taught
+from synfarm_trainer.objectives.term_gradients import TermGradients
 from synfarm_trainer.ranks import Ranks
 from synfarm_trainer.schedules import prototype_temperature, prototypes_move
 
@@ -26,7 +27,15 @@ class Ibot(Taught[DistilledStudent, DistilledTeacher]):
         super().__init__(student, teacher)
         self._config, self._schedule = config, schedule
 
-    def accumulate_gradients(self, batch: TensorBatch, ranks: Ranks, *, step: int, micro_crops: int) -> StepTerms:
+    def accumulate_gradients(
+        self,
+        batch: TensorBatch,
+        ranks: Ranks,
+        *,
+        step: int,
+        micro_crops: int,
+        separate: TermGradients | None = None,
+    ) -> StepTerms:
         config, student = self._config, self.student
         student.let_prototypes_move(prototypes_move(step, self._schedule, config))
         parts = batch.parts(micro_crops)
@@ -36,4 +45,4 @@ class Ibot(Taught[DistilledStudent, DistilledTeacher]):
             return lessons.terms(place, part, student, *student(part))
 
         weights = {"dino": 1.0, "ibot": config.ibot_weight}
-        return StepTerms(accumulate_terms(parts, terms, weights), weights, lessons.monitors())
+        return StepTerms(accumulate_terms(parts, terms, weights, separate), weights, lessons.monitors())

@@ -15,6 +15,7 @@ from synfarm_trainer.objectives.micro_batches import accumulate_terms
 from synfarm_trainer.objectives.monitors import spread
 from synfarm_trainer.objectives.protocol import StepTerms
 from synfarm_trainer.objectives.student_only import StudentOnly
+from synfarm_trainer.objectives.term_gradients import TermGradients
 from synfarm_trainer.ranks import Ranks
 
 __all__ = ["Mae"]
@@ -27,7 +28,15 @@ class Mae(StudentOnly[MaeStudent]):
         super().__init__(student)
         self._config, self._patch = config, patch
 
-    def accumulate_gradients(self, batch: TensorBatch, ranks: Ranks, *, step: int, micro_crops: int) -> StepTerms:
+    def accumulate_gradients(
+        self,
+        batch: TensorBatch,
+        ranks: Ranks,
+        *,
+        step: int,
+        micro_crops: int,
+        separate: TermGradients | None = None,
+    ) -> StepTerms:
         assert batch.masks is not None
         # Every image hides as many, and every rank has as many images.
         hidden = int(batch.masks.sum()) * ranks.world
@@ -43,7 +52,7 @@ class Mae(StudentOnly[MaeStudent]):
             return {"pixels": losses.sum() / hidden}
 
         weights = {"pixels": 1.0}
-        losses = accumulate_terms(batch.parts(micro_crops), terms, weights)
+        losses = accumulate_terms(batch.parts(micro_crops), terms, weights, separate)
         monitors = {
             "class_spread": spread(functional.normalize(torch.cat(classes), dim=-1)),
             "mask_share": float(batch.masks.double().mean()),

@@ -13,6 +13,7 @@ from synfarm_trainer.objectives.moco_v3.networks import MocoStudent, MocoTeacher
 from synfarm_trainer.objectives.monitors import spread
 from synfarm_trainer.objectives.protocol import StepTerms
 from synfarm_trainer.objectives.taught import Taught
+from synfarm_trainer.objectives.term_gradients import TermGradients
 from synfarm_trainer.ranks import Ranks
 
 __all__ = ["MocoV3"]
@@ -25,7 +26,15 @@ class MocoV3(Taught[MocoStudent, MocoTeacher]):
         super().__init__(student, teacher)
         self._config = config
 
-    def accumulate_gradients(self, batch: TensorBatch, ranks: Ranks, *, step: int, micro_crops: int) -> StepTerms:
+    def accumulate_gradients(
+        self,
+        batch: TensorBatch,
+        ranks: Ranks,
+        *,
+        step: int,
+        micro_crops: int,
+        separate: TermGradients | None = None,
+    ) -> StepTerms:
         parts = batch.parts(micro_crops)
         with torch.no_grad():
             keys = ranks.gather(torch.cat([self.teacher(part) for part in parts]))
@@ -43,4 +52,4 @@ class MocoV3(Taught[MocoStudent, MocoTeacher]):
             return {"contrastive": losses.sum() / images}
 
         weights = {"contrastive": 1.0}
-        return StepTerms(accumulate_terms(parts, terms, weights), weights, {"key_spread": spread(keys)})
+        return StepTerms(accumulate_terms(parts, terms, weights, separate), weights, {"key_spread": spread(keys)})

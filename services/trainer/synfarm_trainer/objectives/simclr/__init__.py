@@ -10,6 +10,7 @@ from synfarm_trainer.objectives.live_keys import accumulate_contrast
 from synfarm_trainer.objectives.projected import ProjectedStudent, build_student
 from synfarm_trainer.objectives.protocol import Objective, StepTerms
 from synfarm_trainer.objectives.student_only import StudentOnly
+from synfarm_trainer.objectives.term_gradients import TermGradients
 from synfarm_trainer.ranks import Ranks
 
 __all__ = ["build_simclr"]
@@ -22,7 +23,15 @@ class Simclr(StudentOnly[ProjectedStudent]):
         super().__init__(student)
         self._config = config
 
-    def accumulate_gradients(self, batch: TensorBatch, ranks: Ranks, *, step: int, micro_crops: int) -> StepTerms:
+    def accumulate_gradients(
+        self,
+        batch: TensorBatch,
+        ranks: Ranks,
+        *,
+        step: int,
+        micro_crops: int,
+        separate: TermGradients | None = None,
+    ) -> StepTerms:
         start = ranks.rank * len(batch)
         images = torch.arange(start, start + len(batch), device=batch.labels.device) // batch.crops
         return accumulate_contrast(

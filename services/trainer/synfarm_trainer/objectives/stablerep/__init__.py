@@ -8,6 +8,7 @@ from synfarm_trainer.objectives.live_keys import accumulate_contrast
 from synfarm_trainer.objectives.projected import ProjectedStudent, build_student
 from synfarm_trainer.objectives.protocol import Objective, StepTerms
 from synfarm_trainer.objectives.student_only import StudentOnly
+from synfarm_trainer.objectives.term_gradients import TermGradients
 from synfarm_trainer.ranks import Ranks
 
 __all__ = ["build_stablerep"]
@@ -20,7 +21,15 @@ class Stablerep(StudentOnly[ProjectedStudent]):
         super().__init__(student)
         self._config = config
 
-    def accumulate_gradients(self, batch: TensorBatch, ranks: Ranks, *, step: int, micro_crops: int) -> StepTerms:
+    def accumulate_gradients(
+        self,
+        batch: TensorBatch,
+        ranks: Ranks,
+        *,
+        step: int,
+        micro_crops: int,
+        separate: TermGradients | None = None,
+    ) -> StepTerms:
         return accumulate_contrast(
             self.student.embed,
             batch,

@@ -11,6 +11,7 @@ from synfarm_trainer.models.vit import build_vit, init_parameters, normalise
 from synfarm_trainer.objectives.batch import TensorBatch
 from synfarm_trainer.objectives.protocol import Objective, StepTerms
 from synfarm_trainer.objectives.student_only import StudentOnly
+from synfarm_trainer.objectives.term_gradients import TermGradients
 from synfarm_trainer.ranks import Ranks
 
 __all__ = ["build_supce"]
@@ -36,7 +37,15 @@ class Supce(StudentOnly[Classifier]):
         super().__init__(student)
         self._config = config
 
-    def accumulate_gradients(self, batch: TensorBatch, ranks: Ranks, *, step: int, micro_crops: int) -> StepTerms:
+    def accumulate_gradients(
+        self,
+        batch: TensorBatch,
+        ranks: Ranks,
+        *,
+        step: int,
+        micro_crops: int,
+        separate: TermGradients | None = None,
+    ) -> StepTerms:
         crops = len(batch) * ranks.world
         total, right = torch.zeros((), dtype=torch.float64), 0
         for part in batch.parts(micro_crops):

@@ -10,6 +10,7 @@ from synfarm_trainer.objectives.batch import TensorBatch
 from synfarm_trainer.objectives.protocol import Objective, StepTerms
 from synfarm_trainer.objectives.synclr.networks import Networks, build_networks
 from synfarm_trainer.objectives.synclr.step import accumulate_gradients
+from synfarm_trainer.objectives.term_gradients import TermGradients
 from synfarm_trainer.ranks import Ranks
 from synfarm_trainer.schedules import prototypes_move, teacher_temperature
 
@@ -34,13 +35,27 @@ class Synclr:
     def backbone(self) -> Backbone:
         return self.networks.teacher.backbone
 
-    def accumulate_gradients(self, batch: TensorBatch, ranks: Ranks, *, step: int, micro_crops: int) -> StepTerms:
+    def accumulate_gradients(
+        self,
+        batch: TensorBatch,
+        ranks: Ranks,
+        *,
+        step: int,
+        micro_crops: int,
+        separate: TermGradients | None = None,
+    ) -> StepTerms:
         temperature = teacher_temperature(step, self._config)
         if self._config.uses_masks:
             move = prototypes_move(step, self._schedule, self._config)
             self.networks.student.patch_head.let_last_layer_move(move)
         terms = accumulate_gradients(
-            self.networks, batch, ranks, self._config, micro_crops=micro_crops, patch_temperature=temperature
+            self.networks,
+            batch,
+            ranks,
+            self._config,
+            micro_crops=micro_crops,
+            patch_temperature=temperature,
+            separate=separate,
         )
         if self._config.uses_masks:
             terms.monitors["teacher_temperature"] = temperature

@@ -24,6 +24,7 @@ from synfarm_trainer.objectives.micro_batches import accumulate_terms
 from synfarm_trainer.objectives.monitors import spread
 from synfarm_trainer.objectives.protocol import StepTerms
 from synfarm_trainer.objectives.synclr.networks import Networks, Teacher
+from synfarm_trainer.objectives.term_gradients import TermGradients
 from synfarm_trainer.ranks import Ranks
 
 __all__ = ["accumulate_gradients"]
@@ -77,6 +78,7 @@ def accumulate_gradients(
     *,
     micro_crops: int,
     patch_temperature: float,
+    separate: TermGradients | None = None,
 ) -> StepTerms:
     """Add this rank's part of the global gradient to the student's ``grad``; sum over ranks to have the whole.
 
@@ -84,6 +86,7 @@ def accumulate_gradients(
         batch: of the same size on every rank.
         micro_crops: global crops in one pass of a network.
         patch_temperature: of the teacher on masked patches, by its schedule.
+        separate: takes each term's gradient too.
     """
     count = len(batch)
     parts, dtype = batch.parts(micro_crops), networks.student.backbone.dtype
@@ -130,7 +133,7 @@ def accumulate_gradients(
         weights["contrastive_local"] = config.local_weight
     if batch.masks is not None:
         weights["ibot"] = config.ibot_weight
-    totals = accumulate_terms(parts, terms_of, weights)
+    totals = accumulate_terms(parts, terms_of, weights, separate)
     monitors = lesson.monitors
     if batch.masks is not None:
         monitors["target_entropy"] = uncertainty / (max(1, int(batch.masks.sum())) * math.log(config.prototypes))
