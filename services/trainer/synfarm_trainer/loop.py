@@ -14,6 +14,7 @@ from torch.optim import AdamW
 from synfarm.contracts.base import utc_now
 from synfarm.contracts.runs import StepMetrics
 from synfarm_trainer import ema
+from synfarm_trainer.collapse import CollapseWatch
 from synfarm_trainer.config import TrainConfig
 from synfarm_trainer.data.loader import Loader, RankBatch, batch_sha256
 from synfarm_trainer.guard import NonFinite, gradient_words, hold, loss_words
@@ -61,6 +62,7 @@ class Trainer:
         self._loader, self._ranks, self._steps_per_epoch = loader, ranks, steps_per_epoch
         self._reach, self._stop_asked = reach, stop_asked
         self.refilled = refilled
+        self._collapse = CollapseWatch(steps=config.eval.collapse_steps, warmup_steps=config.schedule.warmup_steps)
 
     def run(self, start: int) -> Iterator[StepOutcome]:
         """Steps ``start + 1`` to the last (numbers of finished steps); ends early after an outcome with ``stop``.
@@ -108,6 +110,7 @@ class Trainer:
             held.take_back()
             self._optimizer.zero_grad(set_to_none=True)
             raise NonFinite(words)
+        monitors["gradient_norm"] = norm
         if separate is not None:
             # A single term's gradient is the whole one.
             norms = separate.norms(ranks) or dict.fromkeys(terms.losses, norm)
@@ -140,7 +143,7 @@ class Trainer:
             data_wait_seconds=max(row[-1] for row in told),
             images_per_second=config.data.captions_per_batch * config.data.views / seconds,
             refilled=self.refilled,
-            monitors={**monitors, "gradient_norm": norm},
+            monitors={**monitors, **self._collapse.see(index + 1, monitors)},
         )
         return StepOutcome(metrics, stop=any(row[-2] for row in told), refills=refills)
 

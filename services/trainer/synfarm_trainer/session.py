@@ -11,11 +11,12 @@ from typing import Any
 import torch
 
 from synfarm.contracts import layout
-from synfarm.contracts.runs import CheckpointCommit, RunAttempt, RunSpec
+from synfarm.contracts.runs import CheckpointCommit, RunAttempt, RunSpec, StepMetrics
 from synfarm.faults import Faults
 from synfarm.storage.protocol import ObjectStore
 from synfarm.telemetry import get_logger
 from synfarm_trainer.checkpoint import CheckpointStore, Fenced, Saver
+from synfarm_trainer.collapse import warnings_of
 from synfarm_trainer.config import TrainConfig, from_dict
 from synfarm_trainer.data.fetch import DatasetDamaged, ShardCache
 from synfarm_trainer.data.loader import Loader
@@ -121,6 +122,7 @@ class Session:
             stop_asked=stop_asked,
         )
         self._saver = Saver(self._checkpoints)
+        self._warned: set[str] = set()
         self._journal: Journal | None = None
         self._metrics: MetricsUploader | None = None
         if ranks.is_first:
@@ -202,6 +204,7 @@ class Session:
         if self._metrics is not None:
             self._tell("step", outcome.metrics.model_dump(mode="json"))
             self._metrics.add(outcome.metrics)
+            self._warn(outcome.metrics)
         for row, wanted, taken in outcome.refills:
             caption = self._dataset.rows[row].caption_id
             shard = self._dataset.shards[self._dataset.shard_of[row]].key
@@ -214,6 +217,15 @@ class Session:
                 f"{refilled} of {samples} samples were replaced because of damage at rest, more than "
                 f"data.max_refill_rate ({data.max_refill_rate}); restore the damaged shards (see the journal)"
             )
+
+    def _warn(self, metrics: StepMetrics) -> None:
+        """Tell a collapse once, when it is found, in the log and in the journal."""
+        warned = {name for name in metrics.monitors if name.startswith("collapsed.")}
+        if warned - self._warned:
+            for words in warnings_of(metrics.monitors):
+                _log.warning("run_collapsed", run=self._start.run, step=metrics.step, warning=words)
+                self._tell("state", {"state": "running", "step": metrics.step, "warning": words})
+        self._warned = warned
 
     def _save(self) -> None:
         if not self._ranks.is_first:

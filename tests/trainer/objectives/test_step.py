@@ -265,7 +265,7 @@ def test_a_term_without_weight_costs_nothing(gradients: Gradients, small_config:
     batch = replace(make_batch(bare), local_pixels=None, masks=None, kept=None, local_kept=None)
     _, terms = gradients(bare, batch)
     assert list(terms.losses) == ["contrastive"]
-    assert list(terms.monitors) == ["key_spread"]
+    assert all(name.startswith("key_") for name in terms.monitors)
 
 
 def test_monitors_tell_a_collapse(gradients: Gradients, config: TrainConfig) -> None:

@@ -36,7 +36,12 @@ class EvalConfig:
     patch_pca_captions: int = 3
     """Held-out captions in it, each of another concept where there are enough, with at most four images each."""
 
+    collapse_steps: int = later(50)
+    """Steps in a row with a monitor beyond its limit after which the run is said to have collapsed (metrics
+    ``collapsed.<monitor>``, log and journal); it goes on. 0 for never."""
+
     def __post_init__(self) -> None:
+        need(self.collapse_steps >= 0, "eval.collapse_steps", "must not be negative")
         for name in ("k", "bank_captions", "test_captions", "patch_pca_captions"):
             need(getattr(self, name) >= 1, f"eval.{name}", "must be at least 1")
         need(self.bootstrap >= 2, "eval.bootstrap", "must be at least 2")

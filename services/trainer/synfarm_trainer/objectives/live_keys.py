@@ -14,7 +14,7 @@ from torch import Tensor
 
 from synfarm_trainer.losses.contrast_tiles import multi_positive_loss_in_tiles
 from synfarm_trainer.objectives.batch import TensorBatch
-from synfarm_trainer.objectives.monitors import spread
+from synfarm_trainer.objectives.monitors import watched
 from synfarm_trainer.objectives.protocol import StepTerms
 from synfarm_trainer.ranks import Ranks
 
@@ -49,8 +49,9 @@ def accumulate_contrast(
     everyone = ranks.gather(own).requires_grad_()
     start = ranks.rank * count
     places = torch.arange(start, start + count, device=own.device)
+    all_labels = ranks.gather(labels)
     losses = multi_positive_loss_in_tiles(
-        everyone[start : start + count], everyone, labels, ranks.gather(labels), places, temperature
+        everyone[start : start + count], everyone, labels, all_labels, places, temperature
     )
     loss = losses.sum() / len(everyone)
     (sent,) = torch.autograd.grad(loss, everyone)
@@ -59,5 +60,5 @@ def accumulate_contrast(
     for place, part in enumerate(parts):
         features = passes[place] if whole else embed(part)
         torch.autograd.backward(features, gradient[place * micro_crops : place * micro_crops + len(part)])
-    monitors = {"key_spread": spread(everyone.detach())}
+    monitors = watched(everyone.detach(), all_labels)
     return StepTerms({"contrastive": loss.detach().double().cpu()}, {"contrastive": 1.0}, monitors)

@@ -8,7 +8,7 @@ from torch import Tensor
 from synfarm_trainer.losses.clip import clamp_log_scale, one_way_loss
 from synfarm_trainer.objectives.batch import TensorBatch
 from synfarm_trainer.objectives.clip.networks import ClipStudent
-from synfarm_trainer.objectives.monitors import spread
+from synfarm_trainer.objectives.monitors import spread, watched
 from synfarm_trainer.objectives.protocol import StepTerms
 from synfarm_trainer.objectives.student_only import StudentOnly
 from synfarm_trainer.objectives.term_gradients import TermGradients
@@ -40,8 +40,9 @@ class Clip(StudentOnly[ClipStudent]):
         of_images, of_texts = batch.labels, batch.labels[:: len(batch) // captions]
         mine = [slice(ranks.rank * len(own), (ranks.rank + 1) * len(own)) for own in towers]
         # This rank's anchors against everyone's features.
+        everyones = ranks.gather(of_images)
         rows = one_way_loss(images[mine[0]], texts, of_images, ranks.gather(of_texts), student.log_scale)
-        columns = one_way_loss(texts[mine[1]], images, of_texts, ranks.gather(of_images), student.log_scale)
+        columns = one_way_loss(texts[mine[1]], images, of_texts, everyones, student.log_scale)
         loss = (rows.sum() / len(images) + columns.sum() / len(texts)) / 2
         *sent, of_scale = torch.autograd.grad(loss, (images, texts, student.log_scale))
         # What all ranks' anchors ask of this rank's features; of the scale each rank has its share.
@@ -52,7 +53,7 @@ class Clip(StudentOnly[ClipStudent]):
         before = student.log_scale.grad
         student.log_scale.grad = of_scale if before is None else before + of_scale
         monitors = {
-            "key_spread": spread(images.detach()),
+            **watched(images.detach(), everyones),
             "text_spread": spread(texts.detach()),
             "logit_scale": float(student.log_scale.detach().exp()),
         }

@@ -53,4 +53,4 @@ class Dino(Taught[DistilledStudent, DistilledTeacher]):
             return {"dino": losses.sum() / images}
 
         weights = {"dino": 1.0}
-        return StepTerms(accumulate_terms(parts, terms, weights, separate), weights, lesson.monitors())
+        return StepTerms(accumulate_terms(parts, terms, weights, separate), weights, lesson.monitors(batch.crops))

@@ -15,7 +15,7 @@ from synfarm_trainer.losses.masked_patches import entropy
 from synfarm_trainer.losses.sinkhorn import assignment
 from synfarm_trainer.models.heads import PatchHead
 from synfarm_trainer.objectives.distilled.masses import target_masses
-from synfarm_trainer.objectives.monitors import spread, use
+from synfarm_trainer.objectives.monitors import named, use, watched
 from synfarm_trainer.ranks import Ranks
 
 __all__ = ["ClassLesson"]
@@ -46,7 +46,8 @@ class ClassLesson:
         self._embedded = [head.embed(part) for part in tokens]
         whole = torch.cat(self._embedded)
         self._masses = target_masses(whole, self._compared, center, config, temperature, ranks)
-        self._spread = spread(functional.normalize(torch.cat(list(tokens)), dim=-1))
+        self._ranks, self._keys = ranks, functional.normalize(torch.cat(list(tokens)), dim=-1)
+        self._winners: list[Tensor] = []
         self._rows, self._entropy = len(whole), 0.0
         self._share = torch.zeros_like(self._masses)
 
@@ -63,16 +64,25 @@ class ClassLesson:
             targets = assignment(seen, self._temperature, self._masses)
             self._entropy += float(entropy(targets).sum())
             self._share += targets.sum(dim=0)
+            self._winners.append(targets.argmax(dim=1))
         images = len(whole) // crops
         by_crop = [_by_crop(logits, images) for logits in (whole, local) if logits is not None]
         return dino_loss(torch.cat(by_crop), _by_crop(targets, images), self._config.student_temperature)
 
-    def monitors(self) -> dict[str, float]:
-        """Of this rank's share, once all its losses were asked for."""
+    def monitors(self, crops: int) -> dict[str, float]:
+        """Once all losses were asked for; the entropy is of this rank's share, the rest of the global batch.
+
+        Args:
+            crops: global crops of an image, which are positives.
+        """
+        keys = self._ranks.gather(self._keys)
+        share = self._ranks.gather(self._share[None]).sum(dim=0)
+        winners = self._ranks.gather(torch.cat(self._winners))
         return {
-            "key_spread": self._spread,
-            "target_entropy": self._entropy / (self._rows * math.log(len(self._share))),
-            "prototype_use": use(self._share / self._rows),
+            **watched(keys, torch.arange(len(keys), device=keys.device) // crops),
+            "target_entropy": self._entropy / (self._rows * math.log(len(share))),
+            "prototype_use": use(share / len(keys)),
+            "prototypes_named": named(winners, len(share)),
             "teacher_temperature": self._temperature,
         }
 

@@ -38,6 +38,7 @@ class Lessons:
         classes, patches = [own for own, _ in seen], [own for _, own in seen if own is not None]
         self._classes = ClassLesson(teacher.class_head, classes, teacher.class_center, config, temperature, ranks)
         self._patches = PatchLesson(teacher.patch_head, patches, teacher.patch_center, config, temperature, ranks)
+        self._each = parts[0].crops
         self._crops = sum(len(part) for part in parts) * ranks.world
 
     def terms(
@@ -55,5 +56,5 @@ class Lessons:
         return {"dino": across.sum() * part.crops / self._crops, "ibot": within.sum() / self._crops}
 
     def monitors(self) -> dict[str, float]:
-        """Of this rank's share, once all its terms were asked for."""
-        return {**self._classes.monitors(), **self._patches.monitors()}
+        """Once all terms were asked for."""
+        return {**self._classes.monitors(self._each), **self._patches.monitors()}

@@ -12,7 +12,7 @@ from synfarm_trainer.models.vit import normalise
 from synfarm_trainer.objectives.batch import TensorBatch
 from synfarm_trainer.objectives.mae.networks import MaeStudent
 from synfarm_trainer.objectives.micro_batches import accumulate_terms
-from synfarm_trainer.objectives.monitors import spread
+from synfarm_trainer.objectives.monitors import watched
 from synfarm_trainer.objectives.protocol import StepTerms
 from synfarm_trainer.objectives.student_only import StudentOnly
 from synfarm_trainer.objectives.term_gradients import TermGradients
@@ -54,7 +54,9 @@ class Mae(StudentOnly[MaeStudent]):
         weights = {"pixels": 1.0}
         losses = accumulate_terms(batch.parts(micro_crops), terms, weights, separate)
         monitors = {
-            "class_spread": spread(functional.normalize(torch.cat(classes), dim=-1)),
+            **watched(
+                ranks.gather(functional.normalize(torch.cat(classes), dim=-1)), ranks.gather(batch.labels), "class"
+            ),
             "mask_share": float(batch.masks.double().mean()),
         }
         return StepTerms(losses, weights, monitors)

@@ -10,7 +10,7 @@ from synfarm_trainer.losses.moco import moco_v3_loss
 from synfarm_trainer.objectives.batch import TensorBatch
 from synfarm_trainer.objectives.micro_batches import accumulate_terms
 from synfarm_trainer.objectives.moco_v3.networks import MocoStudent, MocoTeacher
-from synfarm_trainer.objectives.monitors import spread
+from synfarm_trainer.objectives.monitors import watched
 from synfarm_trainer.objectives.protocol import StepTerms
 from synfarm_trainer.objectives.taught import Taught
 from synfarm_trainer.objectives.term_gradients import TermGradients
@@ -41,6 +41,7 @@ class MocoV3(Taught[MocoStudent, MocoTeacher]):
         # An image's two crops are adjacent.
         first_keys, second_keys = keys[0::2], keys[1::2]
         images, own = len(first_keys), len(batch) // 2
+        image_of = torch.arange(len(keys), device=keys.device) // 2
 
         def terms(place: int, part: TensorBatch) -> dict[str, Tensor]:
             anchors = self.student(part)
@@ -52,4 +53,4 @@ class MocoV3(Taught[MocoStudent, MocoTeacher]):
             return {"contrastive": losses.sum() / images}
 
         weights = {"contrastive": 1.0}
-        return StepTerms(accumulate_terms(parts, terms, weights, separate), weights, {"key_spread": spread(keys)})
+        return StepTerms(accumulate_terms(parts, terms, weights, separate), weights, watched(keys, image_of))

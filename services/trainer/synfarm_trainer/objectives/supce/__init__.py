@@ -9,6 +9,7 @@ from torch.nn import functional
 from synfarm_trainer.config import SupceConfig, TrainConfig
 from synfarm_trainer.models.vit import build_vit, init_parameters, normalise
 from synfarm_trainer.objectives.batch import TensorBatch
+from synfarm_trainer.objectives.monitors import watched
 from synfarm_trainer.objectives.protocol import Objective, StepTerms
 from synfarm_trainer.objectives.student_only import StudentOnly
 from synfarm_trainer.objectives.term_gradients import TermGradients
@@ -26,8 +27,12 @@ class Classifier(nn.Module):
         self.classifier = nn.Linear(config.model.width, classes)
 
     def forward(self, images: Tensor, kept: Tensor | None = None) -> Tensor:
-        found: Tensor = self.classifier(self.backbone.tokens(images, kept=kept)[:, 0])
+        found: Tensor = self.classifier(self.embed(images, kept))
         return found
+
+    def embed(self, images: Tensor, kept: Tensor | None = None) -> Tensor:
+        """(n, 3, H, W) to (n, width) class tokens."""
+        return self.backbone.tokens(images, kept=kept)[:, 0]
 
 
 class Supce(StudentOnly[Classifier]):
@@ -48,16 +53,22 @@ class Supce(StudentOnly[Classifier]):
     ) -> StepTerms:
         crops = len(batch) * ranks.world
         total, right = torch.zeros((), dtype=torch.float64), 0
+        classes = []
         for part in batch.parts(micro_crops):
             assert part.concepts is not None
-            logits = self.student(normalise(part.pixels, self.student.backbone.dtype), part.kept)
+            tokens = self.student.embed(normalise(part.pixels, self.student.backbone.dtype), part.kept)
+            classes.append(functional.normalize(tokens.detach(), dim=-1))
+            logits = self.student.classifier(tokens)
             precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
             smoothing = self._config.label_smoothing
             loss = functional.cross_entropy(precise, part.concepts, label_smoothing=smoothing, reduction="sum") / crops
             torch.autograd.backward(loss)
             total += loss.detach().double().cpu()
             right += int((logits.detach().argmax(dim=1) == part.concepts).sum())
-        return StepTerms({"cross_entropy": total}, {"cross_entropy": 1.0}, {"accuracy": right / len(batch)})
+        assert batch.concepts is not None
+        monitors = watched(ranks.gather(torch.cat(classes)), ranks.gather(batch.concepts), "class")
+        monitors["accuracy"] = right / len(batch)
+        return StepTerms({"cross_entropy": total}, {"cross_entropy": 1.0}, monitors)
 
 
 def build_supce(config: TrainConfig, seed: int, concepts: int) -> Objective:

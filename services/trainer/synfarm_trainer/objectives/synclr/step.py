@@ -21,7 +21,7 @@ from synfarm_trainer.losses.sinkhorn import prototype_masses
 from synfarm_trainer.models.vit import normalise
 from synfarm_trainer.objectives.batch import TensorBatch
 from synfarm_trainer.objectives.micro_batches import accumulate_terms
-from synfarm_trainer.objectives.monitors import spread
+from synfarm_trainer.objectives.monitors import spread, watched
 from synfarm_trainer.objectives.protocol import StepTerms
 from synfarm_trainer.objectives.synclr.networks import Networks, Teacher
 from synfarm_trainer.objectives.term_gradients import TermGradients
@@ -54,7 +54,8 @@ def _teach(
     """Keys gathered once, Sinkhorn once over all masked tokens of the global batch."""
     seen = [teacher(normalise(part.pixels, teacher.backbone.dtype), part.masks) for part in parts]
     keys = ranks.gather(torch.cat([own for own, _ in seen]))
-    monitors = {"key_spread": spread(keys)}
+    labels = ranks.gather(torch.cat([part.labels for part in parts]))
+    monitors = watched(keys, labels)
     patches = [tokens for _, tokens in seen if tokens is not None]
     embedded: list[Tensor] = []
     masses: Tensor | None = None
@@ -66,7 +67,6 @@ def _teach(
         masses = prototype_masses(logits, temperature, config.sinkhorn_rounds, ranks.gather)
         hidden = torch.nn.functional.normalize(torch.cat(patches), dim=-1)
         monitors["patch_spread"] = spread(hidden) if len(hidden) else 0.0
-    labels = ranks.gather(torch.cat([part.labels for part in parts]))
     return _Lesson(keys, labels, embedded, compared, masses, monitors)
 
 
