@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from synfarm.contracts.purposes import Purpose
 from synfarm.contracts.randomness import bits, key_of, seed63, text_id
 from synfarm_trainer.config import ModelConfig
 from synfarm_trainer.config.checks import need
+from synfarm_trainer.models.crops_pass import Crops, block_pass, pack, through_branches, unpack
 from synfarm_trainer.models.positions import release_positions
 from synfarm_trainer.models.timm_names import SIZES, named_arguments
 
@@ -100,34 +101,35 @@ class Backbone(VisionTransformer):
             kept: (n, depth, 2) bool; crops that go through a block's attention and its MLP. The others skip the branch,
                 and nothing is computed for them; what is kept weighs more by the inverse of its share.
         """
-        x: Tensor = self.patch_embed(images)
-        if masks is not None and mask_token is not None:
-            x = torch.where(masks.view(*x.shape[:3], 1), mask_token.to(x.dtype), x)
-        x = self._pos_embed(x)
+        x = self._embed(images, masks, mask_token)
         if visible is not None:
             first = self.num_prefix_tokens
             x = torch.cat([x[:, :first], x[:, first:][visible].view(len(x), -1, x.shape[2])], dim=1)
-        for number, block in enumerate(self.blocks):
-            branches = (
-                lambda y, block=block: block.ls1(block.attn(block.norm1(y))),
-                lambda y, block=block: block.ls2(block.mlp(block.norm2(y))),
-            )
-            for which, branch in enumerate(branches):
-                x = _add_branch(x, branch, None if kept is None else kept[:, number, which])
-        normed: Tensor = self.norm(x)
-        return self._without_registers(normed)
+        return self._through_blocks([x], [kept])[0]
+
+    def tokens_of(self, crops: Sequence[Crops], mask_token: Tensor | None = None) -> list[Tensor]:
+        """:meth:`tokens` of crops of several sizes in one pass: the same values, each size with its own shape."""
+        embedded = [self._embed(each.images, each.masks, mask_token) for each in crops]
+        return self._through_blocks(embedded, [each.kept for each in crops])
+
+    def _embed(self, images: Tensor, masks: Tensor | None, mask_token: Tensor | None) -> Tensor:
+        """What enters the first block."""
+        x: Tensor = self.patch_embed(images)
+        if masks is not None and mask_token is not None:
+            x = torch.where(masks.view(*x.shape[:3], 1), mask_token.to(x.dtype), x)
+        embedded: Tensor = self._pos_embed(x)
+        return embedded
+
+    def _through_blocks(self, tokens: Sequence[Tensor], kept: Sequence[Tensor | None]) -> list[Tensor]:
+        """Blocks and final norm of tokens of each size; registers do not come out."""
+        x, sizes = pack(tokens)
+        for block, branches in zip(self.blocks, through_branches(kept, sizes, x, len(self.blocks)), strict=True):
+            x = block_pass(block, x, sizes, *branches)
+        return [self._without_registers(part) for part in unpack(self.norm(x), sizes)]
 
     def _without_registers(self, x: Tensor) -> Tensor:
         """(n, prefix + patches, width) to (n, 1 + patches, width)."""
         return torch.cat([x[:, :1], x[:, self.num_prefix_tokens :]], dim=1) if self.num_reg_tokens else x
-
-
-def _add_branch(x: Tensor, branch: Callable[[Tensor], Tensor], kept: Tensor | None) -> Tensor:
-    """Residual connection of the kept rows; the branch's mean over rows stays what it is without dropping."""
-    if kept is None:
-        return x + branch(x)
-    rows = kept.nonzero().squeeze(1)
-    return x.index_add(0, rows, branch(x.index_select(0, rows)), alpha=len(x) / len(rows))
 
 
 def build_vit(config: ModelConfig, image_size: int) -> Backbone:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from synfarm_trainer import ema
 from synfarm_trainer.config import MaskedPrototypeConfig, PrototypeConfig, TrainConfig
+from synfarm_trainer.models.crops_pass import Crops
 from synfarm_trainer.models.heads import PatchHead
 from synfarm_trainer.models.vit import build_vit, init_parameters, normalise
 from synfarm_trainer.objectives.batch import TensorBatch
@@ -58,12 +59,11 @@ class DistilledStudent(_Shared):
         One pass serves both terms: the class token of a crop with masks is that of its masked form.
         """
         dtype = self.backbone.dtype
-        tokens = self.backbone.tokens(
-            normalise(part.pixels, dtype), masks=part.masks, mask_token=self.mask_token, kept=part.kept
-        )
-        if part.local_pixels is None:
-            return tokens, None
-        return tokens, self.backbone.tokens(normalise(part.local_pixels, dtype), kept=part.local_kept)[:, 0]
+        crops = [Crops(normalise(part.pixels, dtype), part.masks, part.kept)]
+        if part.local_pixels is not None:
+            crops.append(Crops(normalise(part.local_pixels, dtype), kept=part.local_kept))
+        tokens, *local = self.backbone.tokens_of(crops, self.mask_token)
+        return tokens, local[0][:, 0] if local else None
 
     def let_prototypes_move(self, move: bool) -> None:
         for head in (self.class_head, self.patch_head):

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from synfarm_trainer import ema
 from synfarm_trainer.config import SynclrConfig, TrainConfig
+from synfarm_trainer.models.crops_pass import Crops
 from synfarm_trainer.models.heads import PatchHead, mlp_head
 from synfarm_trainer.models.vit import build_vit, init_parameters
 
@@ -54,9 +55,9 @@ class Student(_Shared):
         self.mask_token = nn.Parameter(torch.empty(1, config.model.width)) if config.uses_masks else None
 
     def forward(
-        self, images: Tensor, masks: Tensor | None = None, kept: Tensor | None = None
+        self, images: Tensor, masks: Tensor | None = None, kept: Tensor | None = None, local: Crops | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """Anchors (n, out), normalised; and what it made of the masked patches, (t, width).
+        """Anchors (n, out), normalised, then those of local crops; and what it made of masked patches, (t, width).
 
         One pass serves both terms: the anchor of a masked image is that of its masked form (method section 3.5).
 
@@ -64,10 +65,12 @@ class Student(_Shared):
             images: (n, 3, H, W), global or local crops.
             masks: (n, patches) bool, t of them true.
             kept: (n, depth, 2) bool, for stochastic depth.
+            local: crops of another size, in the same pass of the backbone.
         """
-        tokens = self.backbone.tokens(images, masks=masks, mask_token=self.mask_token, kept=kept)
-        anchors = functional.normalize(self.predictor(self.projector(tokens[:, 0])), dim=-1)
-        return anchors, None if masks is None else tokens[:, 1:][masks]
+        crops = [Crops(images, masks, kept), *(() if local is None else (local,))]
+        tokens = self.backbone.tokens_of(crops, self.mask_token)
+        anchors = torch.cat([self.predictor(self.projector(each[:, 0])) for each in tokens])
+        return functional.normalize(anchors, dim=-1), None if masks is None else tokens[0][:, 1:][masks]
 
 
 @dataclass(frozen=True, slots=True)

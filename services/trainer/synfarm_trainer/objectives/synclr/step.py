@@ -18,6 +18,7 @@ from synfarm_trainer.config import SynclrConfig
 from synfarm_trainer.losses.contrast_tiles import multi_positive_loss_in_tiles
 from synfarm_trainer.losses.patch_pieces import PatchSide, logit_parts, masked_patch_loss_in_pieces
 from synfarm_trainer.losses.sinkhorn import prototype_masses
+from synfarm_trainer.models.crops_pass import Crops
 from synfarm_trainer.models.vit import normalise
 from synfarm_trainer.objectives.batch import TensorBatch
 from synfarm_trainer.objectives.micro_batches import accumulate_terms
@@ -106,15 +107,17 @@ def accumulate_gradients(
     def terms_of(place: int, part: TensorBatch) -> dict[str, Tensor]:
         nonlocal uncertainty
         terms: dict[str, Tensor] = {}
-        anchors, predicted = networks.student(normalise(part.pixels, dtype), part.masks, part.kept)
+        small = part.local_pixels
+        local = None if small is None else Crops(normalise(small, dtype), kept=part.local_kept)
+        anchors, predicted = networks.student(normalise(part.pixels, dtype), part.masks, part.kept, local)
         # A global anchor's own crop, as the teacher saw it, is neither positive nor candidate.
         start = place * micro_crops
-        terms["contrastive"] = contrast(anchors, part.labels, own[start : start + len(part)]) / images
+        terms["contrastive"] = contrast(anchors[: len(part)], part.labels, own[start : start + len(part)]) / images
         if part.local_pixels is not None:
             # A local anchor meets every key, its own image's too. Local crops are never keys.
-            anchors, _ = networks.student(normalise(part.local_pixels, dtype), None, part.local_kept)
             labels = part.local_labels
-            terms["contrastive_local"] = contrast(anchors, labels, torch.full_like(labels, -1)) / local_crops
+            alone = torch.full_like(labels, -1)
+            terms["contrastive_local"] = contrast(anchors[len(part) :], labels, alone) / local_crops
         if part.masks is not None and predicted is not None and lesson.compared is not None:
             assert lesson.masses is not None
             assert masked_images is not None
