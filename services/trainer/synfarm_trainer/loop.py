@@ -24,6 +24,7 @@ from synfarm_trainer.objectives.term_gradients import TermGradients, not_finite
 from synfarm_trainer.optim import set_hyperparameters
 from synfarm_trainer.ranks import Ranks
 from synfarm_trainer.schedules import ema_momentum, learning_rate, weight_decay
+from synfarm_trainer.speed import Speed
 
 __all__ = ["NonFinite", "StepOutcome", "Trainer"]
 
@@ -54,6 +55,7 @@ class Trainer:
         *,
         steps_per_epoch: int,
         refilled: int = 0,
+        speed: Speed | None = None,
         reach: Callable[[int], None] = lambda step: None,
         stop_asked: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -61,7 +63,7 @@ class Trainer:
         self._config, self._objective, self._optimizer = config, objective, optimizer
         self._loader, self._ranks, self._steps_per_epoch = loader, ranks, steps_per_epoch
         self._reach, self._stop_asked = reach, stop_asked
-        self.refilled = refilled
+        self.refilled, self._speed = refilled, speed
         self._collapse = CollapseWatch(steps=config.eval.collapse_steps, warmup_steps=config.schedule.warmup_steps)
 
     def run(self, start: int) -> Iterator[StepOutcome]:
@@ -142,6 +144,7 @@ class Trainer:
             seconds=seconds,
             data_wait_seconds=max(row[-1] for row in told),
             images_per_second=config.data.captions_per_batch * config.data.views / seconds,
+            **(self._speed.of(seconds) if self._speed is not None else {}),
             refilled=self.refilled,
             monitors={**monitors, **self._collapse.see(index + 1, monitors)},
         )

@@ -24,6 +24,7 @@ from synfarm_trainer.data.manifest import Dataset, DatasetInvalid, load_dataset
 from synfarm_trainer.data.plan import Plan
 from synfarm_trainer.evaluation import Evaluation
 from synfarm_trainer.export import export_backbone
+from synfarm_trainer.flops import step_flops
 from synfarm_trainer.guard import check_state
 from synfarm_trainer.initial import begin_from
 from synfarm_trainer.journal import Journal, MetricsUploader, leave_exit_record
@@ -32,6 +33,7 @@ from synfarm_trainer.objectives.registry import build_objective
 from synfarm_trainer.optim import build_optimizer
 from synfarm_trainer.patience import patiently
 from synfarm_trainer.ranks import Ranks
+from synfarm_trainer.speed import Speed, peak_of
 from synfarm_trainer.state import restore, snapshot
 
 __all__ = ["Session", "Start", "exit_reason"]
@@ -110,6 +112,7 @@ class Session:
         self._cache = ShardCache(store, data.cache_mib << 20)
         self._evaluation = Evaluation(store, start.run, config, self._dataset, self._plan, self._cache)
         self._loader = Loader(self._dataset, self._plan, self._cache, config, rank=ranks.rank, world=ranks.world)
+        peak = peak_of(config.execution, next(self._objective.student.parameters()).device)
         self._trainer = Trainer(
             config,
             self._objective,
@@ -118,6 +121,7 @@ class Session:
             ranks,
             steps_per_epoch=self._plan.steps_per_epoch,
             refilled=refilled,
+            speed=Speed(step_flops(config, self._objective), ranks.world, peak),
             reach=lambda step: faults.reach("train.step", unit=step),
             stop_asked=stop_asked,
         )

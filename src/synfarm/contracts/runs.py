@@ -121,6 +121,14 @@ class StepMetrics(Contract):
     seconds: float = Field(ge=0)
     data_wait_seconds: float = Field(ge=0)
     images_per_second: float = Field(ge=0)
+    model_flops: float | None = Field(default=None, ge=0)
+    """Floating-point operations that the method asks of the step, over all ranks: forward and back, nothing twice."""
+    tflops_per_second: float | None = Field(default=None, ge=0)
+    """``model_flops`` over time, in units of 1e12, of each rank."""
+    mfu: float | None = Field(default=None, ge=0)
+    """``tflops_per_second`` as a share of the device's *nominal* peak in dense bfloat16; None where it is unknown."""
+    mfu_achievable: float | None = Field(default=None, ge=0)
+    """The same as a share of what large matrix products *really reach* on the device."""
     refilled: int = Field(default=0, ge=0)
     """Samples replaced so far because of damage at rest."""
     monitors: dict[str, float] = Field(default_factory=dict)

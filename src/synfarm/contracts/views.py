@@ -137,6 +137,12 @@ class RunView(Contract):
     percent: float = 0.0
     eta_seconds: float | None = None
     images_per_second: float | None = None
+    tflops_per_second: float | None = None
+    """Of each rank, for what the method asks (see ``StepMetrics``)."""
+    mfu: float | None = None
+    """Of the device's nominal peak in dense bfloat16; none where it is unknown, as on CPUs."""
+    mfu_achievable: float | None = None
+    """Of what large matrix products really reach on the device."""
     losses: dict[str, float] = Field(default_factory=dict)
     data_wait_share: float | None = None
     refilled: int = 0

@@ -169,6 +169,8 @@ def _quantities(item: StepMetrics) -> Iterable[tuple[tuple[str, str], float]]:
         yield ("losses", name), value
     yield ("learning rate", "learning rate"), item.learning_rate
     yield ("images per second", "images per second"), item.images_per_second
+    if item.mfu is not None:
+        yield ("MFU", "share of the nominal peak"), item.mfu
     if item.seconds > 0:
         yield ("wait for data", "share of a step"), min(1.0, item.data_wait_seconds / item.seconds)
     for name, value in item.monitors.items():

@@ -31,6 +31,9 @@ class Snapshot:
     epoch: float = 0.0
     losses: dict[str, float] = field(default_factory=dict)
     images_per_second: float | None = None
+    tflops_per_second: float | None = None
+    mfu: float | None = None
+    mfu_achievable: float | None = None
     seconds_per_step: float | None = None
     data_wait_share: float | None = None
     refilled: int = 0
@@ -105,6 +108,14 @@ class LiveRun:
             losses=dict(metrics.losses),
             seconds_per_step=seconds / len(self._window),
             images_per_second=sum(m.images_per_second for m in self._window) / len(self._window),
+            tflops_per_second=_mean([m.tflops_per_second for m in self._window]),
+            mfu=_mean([m.mfu for m in self._window]),
+            mfu_achievable=_mean([m.mfu_achievable for m in self._window]),
             data_wait_share=min(1.0, wait / seconds) if seconds > 0 else None,
             refilled=metrics.refilled,
         )
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

@@ -61,7 +61,13 @@ class ExecutionConfig:
     """Where crops are cut: by the loader's threads, image by image; or in batches where the network is, from decoded
     images and what was drawn of their crops. Pixels differ by what ``data/augment/device.py`` tells. On a GPU
     ``device`` spares the host most of its work; on a CPU nothing."""
+    peak_tflops: float = later(0.0)
+    """Nominal peak of a rank's device in dense bfloat16, against which ``mfu`` is told; 0 looks it up by its name."""
+    achievable_tflops: float = later(0.0)
+    """What large matrix products really reach on it, for ``mfu_achievable``; 0 looks it up by its name."""
 
     def __post_init__(self) -> None:
         need(0 <= self.threads <= 1024, "execution.threads", "must be in 0 to 1024")
         need(self.micro_captions >= 0, "execution.micro_captions", "must not be negative")
+        for name in ("peak_tflops", "achievable_tflops"):
+            need(getattr(self, name) >= 0, f"execution.{name}", "must not be negative; 0 looks it up")
