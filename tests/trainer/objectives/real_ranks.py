@@ -117,7 +117,7 @@ def main(process: int, folder: Path) -> None:
         if not 0 <= rank < world:
             continue
         if world > 1:
-            meeting, patience = f"file://{folder}/meeting-{world}", timedelta(seconds=100)
+            meeting, patience = f"file://{folder}/meeting-{world}", timedelta(seconds=200)
             dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=world, timeout=patience)
         for name, case in cases.items():
             for key, tensor in of_case(case, Ranks(rank, world)).items():

@@ -94,7 +94,7 @@ def run(cases: dict[str, dict[str, Any]], folder: Path) -> list[Numbers]:
             )
             for process in range(WORLDS)
         ]
-        deadline = time.monotonic() + 200
+        deadline = time.monotonic() + 250
         try:
             # One that fails leaves the others waiting for it.
             while {child.poll() for child in children} <= {None, 0} and time.monotonic() < deadline:
