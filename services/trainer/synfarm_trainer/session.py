@@ -29,6 +29,8 @@ from synfarm_trainer.guard import check_state
 from synfarm_trainer.initial import begin_from
 from synfarm_trainer.journal import Journal, MetricsUploader, leave_exit_record
 from synfarm_trainer.loop import NonFinite, StepOutcome, Trainer
+from synfarm_trainer.models.block_passes import BlockPasses
+from synfarm_trainer.models.vit import run_blocks
 from synfarm_trainer.objectives.registry import build_objective
 from synfarm_trainer.optim import build_optimizer
 from synfarm_trainer.patience import patiently
@@ -105,6 +107,12 @@ class Session:
         )
         self._plan.rank_slice(ranks.rank, ranks.world)
         self._objective = build_objective(config, self.spec.seed, concepts=len(self._dataset.concepts))
+        self._passes = BlockPasses(
+            recompute=config.execution.recompute == "blocks",
+            backend="inductor" if config.execution.compile == "blocks" else None,
+        )
+        run_blocks(self._passes, self._objective.student, self._objective.teacher)
+        self._told_failure = False
         self._optimizer = build_optimizer(self._objective.student, config.optim)
         self._checkpoints = CheckpointStore(store, start.run, start.attempt, token)
         self._begun_from: dict[str, Any] | None = None
@@ -206,9 +214,16 @@ class Session:
 
     def _record(self, outcome: StepOutcome) -> None:
         if self._metrics is not None:
-            self._tell("step", outcome.metrics.model_dump(mode="json"))
-            self._metrics.add(outcome.metrics)
-            self._warn(outcome.metrics)
+            metrics = outcome.metrics
+            if self.config.execution.compile == "blocks":
+                monitors = {**metrics.monitors, "compiled_graphs": float(self._passes.graphs)}
+                metrics = metrics.model_copy(update={"monitors": monitors})
+            self._tell("step", metrics.model_dump(mode="json"))
+            self._metrics.add(metrics)
+            self._warn(metrics)
+        if (failure := self._passes.failure) is not None and not self._told_failure:
+            self._told_failure = True
+            self._tell("state", {"state": "running", "step": self.step, "compile_failed": failure})
         for row, wanted, taken in outcome.refills:
             caption = self._dataset.rows[row].caption_id
             shard = self._dataset.shards[self._dataset.shard_of[row]].key

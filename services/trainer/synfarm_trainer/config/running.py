@@ -49,7 +49,7 @@ class EvalConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionConfig:
-    """How a step is computed; only ``micro_captions`` and ``threads`` may change the last bits of a loss, and
+    """How a step is computed; ``micro_captions``, ``threads`` and ``compile`` may change the last bits of a loss, and
     ``augment`` some pixels."""
 
     deterministic: bool = True
@@ -65,6 +65,13 @@ class ExecutionConfig:
     """Nominal peak of a rank's device in dense bfloat16, against which ``mfu`` is told; 0 looks it up by its name."""
     achievable_tflops: float = later(0.0)
     """What large matrix products really reach on it, for ``mfu_achievable``; 0 looks it up by its name."""
+
+    compile: Literal["none", "blocks"] = later("none")
+    """``blocks``: torch.compile of the backbone's blocks. Where that fails they run as they are written, and the log
+    and the run's journal name the error. The monitor ``compiled_graphs`` tells of recompilations."""
+    recompute: Literal["none", "blocks"] = later("none")
+    """``blocks``: keep only what enters each block and compute the rest again on the way back: less memory for a third
+    more products, the same gradient bit for bit."""
 
     def __post_init__(self) -> None:
         need(0 <= self.threads <= 1024, "execution.threads", "must be in 0 to 1024")

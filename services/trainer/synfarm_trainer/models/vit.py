@@ -15,11 +15,12 @@ from synfarm.contracts.purposes import Purpose
 from synfarm.contracts.randomness import bits, key_of, seed63, text_id
 from synfarm_trainer.config import ModelConfig
 from synfarm_trainer.config.checks import need
-from synfarm_trainer.models.crops_pass import Crops, block_pass, pack, through_branches, unpack
+from synfarm_trainer.models.block_passes import BlockPasses
+from synfarm_trainer.models.crops_pass import Crops, pack, through_branches, unpack
 from synfarm_trainer.models.positions import release_positions
 from synfarm_trainer.models.timm_names import SIZES, named_arguments
 
-__all__ = ["MEAN", "STD", "Backbone", "build_vit", "init_parameters", "normalise", "timm_arguments"]
+__all__ = ["MEAN", "STD", "Backbone", "build_vit", "init_parameters", "normalise", "run_blocks", "timm_arguments"]
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -49,6 +50,9 @@ def timm_arguments(config: ModelConfig, image_size: int) -> dict[str, Any]:
 
 class Backbone(VisionTransformer):
     """timm's class with the same parameters; :meth:`tokens` is what training needs beside its ``forward``."""
+
+    passes = BlockPasses()
+    """How its blocks are run: as written, until a run has its own."""
 
     def __init__(self, *, positions: str = "resample", **arguments: Any) -> None:
         """
@@ -124,12 +128,20 @@ class Backbone(VisionTransformer):
         """Blocks and final norm of tokens of each size; registers do not come out."""
         x, sizes = pack(tokens)
         for block, branches in zip(self.blocks, through_branches(kept, sizes, x, len(self.blocks)), strict=True):
-            x = block_pass(block, x, sizes, *branches)
+            x = self.passes(block, x, sizes, *branches)
         return [self._without_registers(part) for part in unpack(self.norm(x), sizes)]
 
     def _without_registers(self, x: Tensor) -> Tensor:
         """(n, prefix + patches, width) to (n, 1 + patches, width)."""
         return torch.cat([x[:, :1], x[:, self.num_prefix_tokens :]], dim=1) if self.num_reg_tokens else x
+
+
+def run_blocks(passes: BlockPasses, *networks: nn.Module | None) -> None:
+    """Let every backbone of ``networks`` run its blocks so."""
+    for network in networks:
+        for part in [] if network is None else network.modules():
+            if isinstance(part, Backbone):
+                part.passes = passes
 
 
 def build_vit(config: ModelConfig, image_size: int) -> Backbone:
