@@ -189,6 +189,7 @@ def _tensors(batch: RankBatch, config: TrainConfig, device: torch.device) -> Ten
         labels=torch.from_numpy(batch.rows.repeat(each)),
         concepts=torch.from_numpy(batch.concepts.repeat(each)),
         crops=config.data.crops,
+        views=config.data.views,
         local_pixels=local_pixels,
         masks=masks,
         kept=kept,

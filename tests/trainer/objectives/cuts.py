@@ -67,6 +67,7 @@ def draw_batch(config: TrainConfig, masks: Tensor | None = None) -> TensorBatch:
         pixels=pixels(images * crops, config.augment.size),
         labels=labels.repeat_interleave(views * crops) * 7 + 1,
         crops=crops,
+        views=views,
         local_pixels=pixels(images * local, config.local_crops.size) if local else None,
         masks=masks,
         kept=kept(global_crops(crops)),

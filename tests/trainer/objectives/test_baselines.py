@@ -52,6 +52,7 @@ def batch_of(config: TrainConfig) -> TensorBatch:
         labels=captions.repeat_interleave(VIEWS * crops) * 7 + 1,
         concepts=(torch.arange(CAPTIONS) ** 2 % CONCEPTS).repeat_interleave(VIEWS * crops),
         crops=crops,
+        views=VIEWS,
         kept=None if kept is None else torch.from_numpy(kept),
     )
 

@@ -49,6 +49,9 @@ class TrainConfig:
         need(micro % cell == 0, "execution.micro_captions", f"must be a multiple of data.cell_captions ({cell})")
         if self.uses_masks:
             self._check_masks()
+        whole = micro == 0 or not self.objective.needs_whole_share
+        cure = "set it to 0, or objective.head_norm to layer"
+        need(whole, "execution.micro_captions", f"BatchNorm needs a rank's whole share in one pass; {cure}")
         self.objective.check(self.data, self.mask, self.model)
         if self.model.drop_path:
             self._check_drops()

@@ -2,23 +2,62 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["PatchHead", "mlp_head"]
+from synfarm_trainer.models.batch_norm import Among, BatchNorm
+
+__all__ = ["MlpHead", "PatchHead", "mlp_head"]
 
 
-def mlp_head(width: int, hidden: int, out: int, *, hidden_layers: int) -> nn.Sequential:
-    """(n, width) to (n, out): ``hidden_layers`` of linear, LayerNorm, GELU; then linear without bias, bare LayerNorm.
+class MlpHead(nn.Sequential):
+    """Layers one after another; those with batch statistics are told whose."""
 
-    The projector has two hidden layers, the predictor one. LayerNorm as in the release; the paper's have BatchNorm.
+    def forward(self, x: Tensor, among: Among | None = None) -> Tensor:
+        """(n, width) to (n, out).
+
+        Args:
+            among: None outside of training.
+        """
+        for layer in self:
+            x = layer(x, among) if isinstance(layer, BatchNorm) else layer(x)
+        return x
+
+
+def mlp_head(
+    width: int,
+    hidden: int,
+    out: int,
+    *,
+    hidden_layers: int,
+    norm: Literal["layer", "batch"] = "layer",
+    by_view: bool = True,
+    last_norm: bool = True,
+) -> MlpHead:
+    """(n, width) to (n, out); the projector has two hidden layers, the predictor one.
+
+    ``layer``, as SynCLR's release: ``hidden_layers`` of linear, LayerNorm, GELU; then linear without bias, bare
+    LayerNorm. ``batch``, as MoCo v3: linear without bias, BatchNorm, ReLU; then linear without bias, bare BatchNorm.
+
+    Args:
+        by_view: as of :class:`~synfarm_trainer.models.batch_norm.BatchNorm`.
+        last_norm: of ``batch``: False for StableRep's, a last linear with bias and no norm.
     """
     layers: list[nn.Module] = []
     for place in range(hidden_layers):
-        layers += [nn.Linear(hidden if place else width, hidden), nn.LayerNorm(hidden), nn.GELU()]
-    layers += [nn.Linear(hidden, out, bias=False), nn.LayerNorm(out, elementwise_affine=False)]
-    return nn.Sequential(*layers)
+        before = hidden if place else width
+        if norm == "layer":
+            layers += [nn.Linear(before, hidden), nn.LayerNorm(hidden), nn.GELU()]
+        else:
+            layers += [nn.Linear(before, hidden, bias=False), BatchNorm(hidden, by_view=by_view), nn.ReLU()]
+    if norm == "layer":
+        return MlpHead(*layers, nn.Linear(hidden, out, bias=False), nn.LayerNorm(out, elementwise_affine=False))
+    if last_norm:
+        return MlpHead(*layers, nn.Linear(hidden, out, bias=False), BatchNorm(out, affine=False, by_view=by_view))
+    return MlpHead(*layers, nn.Linear(hidden, out))
 
 
 class PatchHead(nn.Module):

@@ -15,6 +15,7 @@ from synfarm.contracts.purposes import Purpose
 from synfarm.contracts.randomness import bits, key_of, seed63, text_id
 from synfarm_trainer.config import ModelConfig
 from synfarm_trainer.config.checks import need
+from synfarm_trainer.models.batch_norm import BatchNorm
 from synfarm_trainer.models.block_passes import BlockPasses
 from synfarm_trainer.models.crops_pass import Crops, pack, through_branches, unpack
 from synfarm_trainer.models.positions import release_positions
@@ -172,7 +173,7 @@ def init_parameters(module: nn.Module, seed: int, linear_std: float = 0.02) -> N
     for prefix, part in module.named_modules():
         for name, parameter in part.named_parameters(recurse=False):
             generator = torch.Generator().manual_seed(seed63(bits(key, text_id(f"{prefix}.{name}"))))
-            if isinstance(part, nn.LayerNorm):
+            if isinstance(part, nn.LayerNorm | BatchNorm):
                 parameter.fill_(1.0 if name == "weight" else 0.0)
             elif isinstance(part, nn.Conv2d):
                 bound = 1 / math.sqrt(part.weight[0].numel())

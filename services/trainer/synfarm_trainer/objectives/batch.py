@@ -24,6 +24,8 @@ class TensorBatch:
     """(n,): concept of each crop."""
     crops: int = 1
     """Global crops of an image; they are adjacent."""
+    views: int = 0
+    """Images of a caption; they are adjacent. 0 if nothing asks."""
     local_pixels: Tensor | None = None
     """(n / crops * L, h, w, 3) bytes, crops of an image adjacent."""
     masks: Tensor | None = None
@@ -37,6 +39,11 @@ class TensorBatch:
 
     def __len__(self) -> int:
         return len(self.pixels)
+
+    @property
+    def captions(self) -> int:
+        assert self.views, "the batch does not say how many images a caption has"
+        return len(self) // (self.views * self.crops)
 
     @property
     def local_labels(self) -> Tensor:
@@ -57,6 +64,7 @@ class TensorBatch:
             labels=self.labels[start:stop],
             concepts=cut(self.concepts),
             crops=self.crops,
+            views=self.views,
             local_pixels=cut(self.local_pixels),
             masks=cut(self.masks),
             kept=cut(self.kept),

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from synfarm_trainer.config import ContrastiveConfig, TrainConfig
+from synfarm_trainer.models.batch_norm import Among
 from synfarm_trainer.models.heads import mlp_head
 from synfarm_trainer.models.vit import build_vit, init_parameters, normalise
 from synfarm_trainer.objectives.batch import TensorBatch
@@ -17,12 +18,20 @@ class ProjectedStudent(nn.Module):
     def __init__(self, config: TrainConfig, head: ContrastiveConfig) -> None:
         super().__init__()
         self.backbone = build_vit(config.model, config.augment.size)
-        self.projector = mlp_head(config.model.width, head.head_hidden, head.head_out, hidden_layers=2)
+        self.projector = mlp_head(
+            config.model.width,
+            head.head_hidden,
+            head.head_out,
+            hidden_layers=2,
+            norm=head.head_norm,
+            by_view=head.batch_norm_over == "views",
+            last_norm=False,
+        )
 
-    def embed(self, part: TensorBatch) -> Tensor:
+    def embed(self, part: TensorBatch, among: Among | None = None) -> Tensor:
         """(m, out) unit vectors of the part's m global crops."""
         tokens = self.backbone.tokens(normalise(part.pixels, self.backbone.dtype), kept=part.kept)
-        return functional.normalize(self.projector(tokens[:, 0]), dim=-1)
+        return functional.normalize(self.projector(tokens[:, 0], among), dim=-1)
 
 
 def build_student(config: TrainConfig, head: ContrastiveConfig, seed: int) -> ProjectedStudent:

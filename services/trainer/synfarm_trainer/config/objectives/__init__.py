@@ -13,6 +13,7 @@ from synfarm_trainer.config.objectives.contrastive import (
     StablerepConfig,
     SynclrConfig,
 )
+from synfarm_trainer.config.objectives.heads import ProjectedConfig
 from synfarm_trainer.config.objectives.mae import MaeConfig
 from synfarm_trainer.config.objectives.prototypes import (
     DinoConfig,
@@ -36,6 +37,7 @@ __all__ = [
     "MaskedPrototypeConfig",
     "MocoV3Config",
     "ObjectiveConfig",
+    "ProjectedConfig",
     "PrototypeConfig",
     "SimclrConfig",
     "StablerepConfig",

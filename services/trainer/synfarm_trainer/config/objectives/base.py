@@ -61,6 +61,11 @@ class ObjectiveConfig:
         """Global crops of an image that a batch must hold."""
         return 1
 
+    @property
+    def needs_whole_share(self) -> bool:
+        """Whether a pass must hold the rank's whole share of the batch."""
+        return False
+
     def check(self, data: DataConfig, mask: MaskConfig, model: ModelConfig) -> None:
         """Rules between the objective and other sections; of a wrong one the error names field and cure.
 

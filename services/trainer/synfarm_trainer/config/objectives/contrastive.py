@@ -8,13 +8,13 @@ from typing import Literal
 from synfarm_trainer.config.checks import later, need
 from synfarm_trainer.config.data import DataConfig, MaskConfig
 from synfarm_trainer.config.model import ModelConfig
-from synfarm_trainer.config.objectives.base import ObjectiveConfig
+from synfarm_trainer.config.objectives.heads import ProjectedConfig
 
 __all__ = ["ContrastiveConfig", "MocoV3Config", "SimclrConfig", "StablerepConfig", "SynclrConfig"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SynclrConfig(ObjectiveConfig):
+class SynclrConfig(ProjectedConfig):
     """SynCLR (paper, equation 4): contrastive terms against an EMA teacher, and iBOT's masked patches.
 
     The contrastive term of the global crops has weight 1; a term of weight 0 is not computed at all.
@@ -69,7 +69,7 @@ class SynclrConfig(ObjectiveConfig):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ContrastiveConfig(ObjectiveConfig):
+class ContrastiveConfig(ProjectedConfig):
     """Contrast among all crops of the batch, every feature with its gradient (method sections 3.5 and 4.1)."""
 
     temperature: float = 0.1
@@ -105,11 +105,11 @@ class SimclrConfig(ContrastiveConfig):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MocoV3Config(ObjectiveConfig):
+class MocoV3Config(ProjectedConfig):
     """MoCo v3 (Chen, Xie and He 2021): a crop finds its image's other crop among the teacher's keys of the batch.
 
     Each image is a class of its own; other images of its caption are negatives. Defaults are the paper's for ViTs, but
-    heads have LayerNorm and GELU where it has BatchNorm and ReLU. Of other sections it has ``ema.start`` 0.99,
+    heads have LayerNorm and GELU where it has ``head_norm`` batch. Of other sections it has ``ema.start`` 0.99,
     ``optim.weight_decay`` 0.1 throughout.
     """
 

@@ -12,6 +12,7 @@ from synfarm_trainer.objectives.micro_batches import accumulate_terms
 from synfarm_trainer.objectives.moco_v3.networks import MocoStudent, MocoTeacher
 from synfarm_trainer.objectives.monitors import watched
 from synfarm_trainer.objectives.protocol import StepTerms
+from synfarm_trainer.objectives.statistics import among_of
 from synfarm_trainer.objectives.taught import Taught
 from synfarm_trainer.objectives.term_gradients import TermGradients
 from synfarm_trainer.ranks import Ranks
@@ -35,16 +36,16 @@ class MocoV3(Taught[MocoStudent, MocoTeacher]):
         micro_crops: int,
         separate: TermGradients | None = None,
     ) -> StepTerms:
-        parts = batch.parts(micro_crops)
+        parts, among = batch.parts(micro_crops), among_of(self._config, batch, ranks, micro_crops)
         with torch.no_grad():
-            keys = ranks.gather(torch.cat([self.teacher(part) for part in parts]))
+            keys = ranks.gather(torch.cat([self.teacher(part, among) for part in parts]))
         # An image's two crops are adjacent.
         first_keys, second_keys = keys[0::2], keys[1::2]
         images, own = len(first_keys), len(batch) // 2
         image_of = torch.arange(len(keys), device=keys.device) // 2
 
         def terms(place: int, part: TensorBatch) -> dict[str, Tensor]:
-            anchors = self.student(part)
+            anchors = self.student(part, among)
             start = ranks.rank * own + place * (micro_crops // 2)
             places = torch.arange(start, start + len(part) // 2, device=keys.device)
             losses = moco_v3_loss(

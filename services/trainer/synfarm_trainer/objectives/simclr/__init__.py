@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
 from synfarm_trainer.config import SimclrConfig, TrainConfig
@@ -9,6 +11,7 @@ from synfarm_trainer.objectives.batch import TensorBatch
 from synfarm_trainer.objectives.live_keys import accumulate_contrast
 from synfarm_trainer.objectives.projected import ProjectedStudent, build_student
 from synfarm_trainer.objectives.protocol import Objective, StepTerms
+from synfarm_trainer.objectives.statistics import among_of
 from synfarm_trainer.objectives.student_only import StudentOnly
 from synfarm_trainer.objectives.term_gradients import TermGradients
 from synfarm_trainer.ranks import Ranks
@@ -34,8 +37,9 @@ class Simclr(StudentOnly[ProjectedStudent]):
     ) -> StepTerms:
         start = ranks.rank * len(batch)
         images = torch.arange(start, start + len(batch), device=batch.labels.device) // batch.crops
+        embed = partial(self.student.embed, among=among_of(self._config, batch, ranks, micro_crops))
         return accumulate_contrast(
-            self.student.embed, batch, images, ranks, temperature=self._config.temperature, micro_crops=micro_crops
+            embed, batch, images, ranks, temperature=self._config.temperature, micro_crops=micro_crops
         )
 
 

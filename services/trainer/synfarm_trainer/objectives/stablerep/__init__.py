@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from synfarm_trainer.config import StablerepConfig, TrainConfig
 from synfarm_trainer.objectives.batch import TensorBatch
 from synfarm_trainer.objectives.live_keys import accumulate_contrast
 from synfarm_trainer.objectives.projected import ProjectedStudent, build_student
 from synfarm_trainer.objectives.protocol import Objective, StepTerms
+from synfarm_trainer.objectives.statistics import among_of
 from synfarm_trainer.objectives.student_only import StudentOnly
 from synfarm_trainer.objectives.term_gradients import TermGradients
 from synfarm_trainer.ranks import Ranks
@@ -30,8 +33,9 @@ class Stablerep(StudentOnly[ProjectedStudent]):
         micro_crops: int,
         separate: TermGradients | None = None,
     ) -> StepTerms:
+        embed = partial(self.student.embed, among=among_of(self._config, batch, ranks, micro_crops))
         return accumulate_contrast(
-            self.student.embed,
+            embed,
             batch,
             batch.labels,
             ranks,

@@ -10,8 +10,9 @@ from torch.nn import functional
 
 from synfarm_trainer import ema
 from synfarm_trainer.config import SynclrConfig, TrainConfig
+from synfarm_trainer.models.batch_norm import Among
 from synfarm_trainer.models.crops_pass import Crops
-from synfarm_trainer.models.heads import PatchHead, mlp_head
+from synfarm_trainer.models.heads import MlpHead, PatchHead, mlp_head
 from synfarm_trainer.models.vit import build_vit, init_parameters
 
 __all__ = ["Networks", "Student", "Teacher", "build_networks"]
@@ -22,6 +23,12 @@ def _section(config: TrainConfig) -> SynclrConfig:
     return config.objective
 
 
+def _head(section: SynclrConfig, width: int, hidden_layers: int) -> MlpHead:
+    by_view = section.batch_norm_over == "views"
+    sizes = width, section.head_hidden, section.head_out
+    return mlp_head(*sizes, hidden_layers=hidden_layers, norm=section.head_norm, by_view=by_view)
+
+
 class _Shared(nn.Module):
     """Backbone, projector and, with iBOT, patch head."""
 
@@ -29,13 +36,13 @@ class _Shared(nn.Module):
         super().__init__()
         head, width = _section(config), config.model.width
         self.backbone = build_vit(config.model, config.augment.size)
-        self.projector = mlp_head(width, head.head_hidden, head.head_out, hidden_layers=2)
+        self.projector = _head(head, width, hidden_layers=2)
         if config.uses_masks:
             self.patch_head = PatchHead(width, head.patch_hidden, head.patch_bottleneck, head.prototypes)
 
 
 class Teacher(_Shared):
-    def forward(self, images: Tensor, masks: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def forward(self, images: Tensor, masks: Tensor | None, among: Among | None = None) -> tuple[Tensor, Tensor | None]:
         """Keys (n, out), normalised; and the patch tokens (t, width) that the student will not see.
 
         Args:
@@ -43,7 +50,7 @@ class Teacher(_Shared):
             masks: (n, patches) bool, t of them true; tokens come image by image, as the mask is read.
         """
         tokens = self.backbone.tokens(images)
-        keys = functional.normalize(self.projector(tokens[:, 0]), dim=-1)
+        keys = functional.normalize(self.projector(tokens[:, 0], among), dim=-1)
         return keys, None if masks is None else tokens[:, 1:][masks]
 
 
@@ -51,11 +58,16 @@ class Student(_Shared):
     def __init__(self, config: TrainConfig) -> None:
         super().__init__(config)
         head = _section(config)
-        self.predictor = mlp_head(head.head_out, head.head_hidden, head.head_out, hidden_layers=1)
+        self.predictor = _head(head, head.head_out, hidden_layers=1)
         self.mask_token = nn.Parameter(torch.empty(1, config.model.width)) if config.uses_masks else None
 
     def forward(
-        self, images: Tensor, masks: Tensor | None = None, kept: Tensor | None = None, local: Crops | None = None
+        self,
+        images: Tensor,
+        masks: Tensor | None = None,
+        kept: Tensor | None = None,
+        among: Among | None = None,
+        local: Crops | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Anchors (n, out), normalised, then those of local crops; and what it made of masked patches, (t, width).
 
@@ -65,11 +77,12 @@ class Student(_Shared):
             images: (n, 3, H, W), global or local crops.
             masks: (n, patches) bool, t of them true.
             kept: (n, depth, 2) bool, for stochastic depth.
+            among: whose crops heads with BatchNorm are normalised among, each size apart.
             local: crops of another size, in the same pass of the backbone.
         """
         crops = [Crops(images, masks, kept), *(() if local is None else (local,))]
         tokens = self.backbone.tokens_of(crops, self.mask_token)
-        anchors = torch.cat([self.predictor(self.projector(each[:, 0])) for each in tokens])
+        anchors = torch.cat([self.predictor(self.projector(each[:, 0], among), among) for each in tokens])
         return functional.normalize(anchors, dim=-1), None if masks is None else tokens[0][:, 1:][masks]
 
 

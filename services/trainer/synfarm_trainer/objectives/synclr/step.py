@@ -18,12 +18,14 @@ from synfarm_trainer.config import SynclrConfig
 from synfarm_trainer.losses.contrast_tiles import multi_positive_loss_in_tiles
 from synfarm_trainer.losses.patch_pieces import PatchSide, logit_parts, masked_patch_loss_in_pieces
 from synfarm_trainer.losses.sinkhorn import prototype_masses
+from synfarm_trainer.models.batch_norm import Among
 from synfarm_trainer.models.crops_pass import Crops
 from synfarm_trainer.models.vit import normalise
 from synfarm_trainer.objectives.batch import TensorBatch
 from synfarm_trainer.objectives.micro_batches import accumulate_terms
 from synfarm_trainer.objectives.monitors import spread, watched
 from synfarm_trainer.objectives.protocol import StepTerms
+from synfarm_trainer.objectives.statistics import among_of
 from synfarm_trainer.objectives.synclr.networks import Networks, Teacher
 from synfarm_trainer.objectives.term_gradients import TermGradients
 from synfarm_trainer.ranks import Ranks
@@ -50,10 +52,15 @@ class _Lesson:
 
 @torch.no_grad()
 def _teach(
-    teacher: Teacher, parts: list[TensorBatch], ranks: Ranks, config: SynclrConfig, temperature: float
+    teacher: Teacher,
+    parts: list[TensorBatch],
+    ranks: Ranks,
+    config: SynclrConfig,
+    temperature: float,
+    among: Among | None,
 ) -> _Lesson:
     """Keys gathered once, Sinkhorn once over all masked tokens of the global batch."""
-    seen = [teacher(normalise(part.pixels, teacher.backbone.dtype), part.masks) for part in parts]
+    seen = [teacher(normalise(part.pixels, teacher.backbone.dtype), part.masks, among) for part in parts]
     keys = ranks.gather(torch.cat([own for own, _ in seen]))
     labels = ranks.gather(torch.cat([part.labels for part in parts]))
     monitors = watched(keys, labels)
@@ -91,7 +98,8 @@ def accumulate_gradients(
     """
     count = len(batch)
     parts, dtype = batch.parts(micro_crops), networks.student.backbone.dtype
-    lesson = _teach(networks.teacher, parts, ranks, config, patch_temperature)
+    among = among_of(config, batch, ranks, micro_crops)
+    lesson = _teach(networks.teacher, parts, ranks, config, patch_temperature, among)
     own = torch.arange(count, device=batch.labels.device) + ranks.rank * count
     images = count * ranks.world
     local_crops = 0 if batch.local_pixels is None else len(batch.local_pixels) * ranks.world
@@ -109,7 +117,7 @@ def accumulate_gradients(
         terms: dict[str, Tensor] = {}
         small = part.local_pixels
         local = None if small is None else Crops(normalise(small, dtype), kept=part.local_kept)
-        anchors, predicted = networks.student(normalise(part.pixels, dtype), part.masks, part.kept, local)
+        anchors, predicted = networks.student(normalise(part.pixels, dtype), part.masks, part.kept, among, local)
         # A global anchor's own crop, as the teacher saw it, is neither positive nor candidate.
         start = place * micro_crops
         terms["contrastive"] = contrast(anchors[: len(part)], part.labels, own[start : start + len(part)]) / images
