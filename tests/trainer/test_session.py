@@ -85,11 +85,12 @@ def losses(lines: list[dict]) -> dict[int, tuple[str, str]]:
 
 def test_a_run_leaves_metrics_checkpoints_evals_and_an_export_that_timm_loads(begin) -> None:
     store = MemoryStore()
-    session = begin(store)
+    session = begin(store, overrides={"eval.linear": True, "eval.linear_penalties": 2})
     assert finish(session) == "completed"
     lines = begin.journal(0)
     assert sorted(losses(lines)) == list(range(1, 13))
-    assert [line["data"]["step"] for line in lines if line["type"] == "eval"] == [0, 12]
+    evals = [(line["data"]["step"], line["data"]["name"]) for line in lines if line["type"] == "eval"]
+    assert evals == [(0, "knn"), (0, "linear"), (12, "knn"), (12, "linear")]
     assert [line["data"]["step"] for line in lines if line["type"] == "checkpoint"] == [3, 6, 9, 12]
     assert lines[-1]["data"] == {"state": "completed", "step": 12}
     uploaded = [
@@ -101,6 +102,9 @@ def test_a_run_leaves_metrics_checkpoints_evals_and_an_export_that_timm_loads(be
     report = json.loads(store.get(layout.eval_record(RUN, 12, "knn.json")))
     assert report["test_images"] == 4 * report["test_captions"] == 64
     assert {"raw_pixels", "colour_histogram"} == set(report["floors"])
+    probe = json.loads(store.get(layout.eval_record(RUN, 12, "linear.json")))
+    assert 0 <= probe["top1"] <= 1
+    assert probe["test_images"] == 64
     described = json.loads(store.get(layout.export_file(RUN, "backbone.json")))
     model = VisionTransformer(**described["arguments"])
     model.load_state_dict(load(store.get(layout.export_file(RUN, "backbone.safetensors"))))

@@ -1,8 +1,9 @@
-"""What is looked at beside the training: nearest neighbours before and after it, patch features at its end."""
+"""What is looked at beside the training: frozen features before and after it, patch features at its end."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from synfarm_trainer.data.imageset import ImageSet, choose_rows, distinct_rows, 
 from synfarm_trainer.data.manifest import Dataset
 from synfarm_trainer.data.plan import Plan
 from synfarm_trainer.evals.patch_pca import COLUMNS, GAP, TILE, contact_sheet, patch_features, pca_colours
-from synfarm_trainer.evals.report import knn_report
+from synfarm_trainer.evals.report import reports
 from synfarm_trainer.models.vit import Backbone
 from synfarm_trainer.objectives.registry import build_objective
 from synfarm_trainer.patience import patiently
@@ -39,20 +40,22 @@ class Evaluation:
     def _read(self, rows: list[int], size: int) -> ImageSet:
         return read_images(self.dataset, self.cache, rows, size)
 
-    def nearest_neighbours(self, backbone: Backbone, step: int) -> dict[str, Any]:
-        """``evals/<step>/knn.json``, written and returned.
+    def frozen_features(self, backbone: Backbone, step: int) -> Iterator[dict[str, Any]]:
+        """The records of ``evals/<step>/``, each written and yielded; none if the configuration asks for none.
 
         Raises:
             ValueError: nothing is held out.
             DatasetDamaged, StoreError: images cannot be read.
         """
         config, size = self.config.eval, self.config.augment.size
+        if not (config.knn or config.linear):
+            return
         bank = self._read(choose_rows(self.plan, held_out=False, limit=config.bank_captions), size)
         test = self._read(choose_rows(self.plan, held_out=True, limit=config.test_captions), size)
-        report = knn_report(backbone, bank, test, config, step=step, classes=len(self.dataset.concepts))
-        key = layout.eval_record(self.run, step, "knn.json")
-        patiently(self.store.put, key, json.dumps(report).encode(), content_type="application/json")
-        return report
+        for report in reports(backbone, bank, test, config, step=step, classes=len(self.dataset.concepts)):
+            key = layout.eval_record(self.run, step, f"{report['name']}.json")
+            patiently(self.store.put, key, json.dumps(report).encode(), content_type="application/json")
+            yield report
 
     def patch_picture(self, backbone: Backbone, step: int) -> None:
         """``export/patch-pca.png`` and then ``patch-pca.json``, which says what lies where in it.

@@ -258,8 +258,9 @@ class Session:
             self._tell("checkpoint", {"step": commit.step, "attempt": commit.attempt})
 
     def _evaluate(self) -> None:
-        if self.config.eval.knn and self._ranks.is_first:
-            self._tell("eval", self._evaluation.nearest_neighbours(self._objective.backbone, self.step))
+        if self._ranks.is_first:
+            for report in self._evaluation.frozen_features(self._objective.backbone, self.step):
+                self._tell("eval", report)
 
     def _draw_patches(self) -> None:
         if self.config.eval.patch_pca and self._ranks.is_first:

@@ -21,12 +21,20 @@ class CheckpointConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalConfig:
-    """k-NN on held-out captions, before the first and after the last step; a picture of patch features at the end."""
+    """Frozen features on held-out captions, before the first and after the last step; a picture of patches at the end.
+
+    What is evaluated is the class token (method section 5).
+    """
 
     knn: bool = True
     k: int = 10
+    linear: bool = later(False)
+    """Logistic regression too, fitted to the bank (method section 5.2): a minute for 2,000 images of width 128, much
+    longer for wide features of many concepts."""
+    linear_penalties: int = later(45)
+    """L2 penalties from 1e-6 to 1e5 that a fifth of the bank's captions chooses among; the release's 45."""
     bank_captions: int = 2000
-    """Training captions whose images are the bank, at most."""
+    """Training captions whose images are the bank, at most; the linear probe is fitted to them."""
     test_captions: int = 1000
     """Held-out captions that are classified, at most."""
     bootstrap: int = 1000
@@ -42,7 +50,7 @@ class EvalConfig:
 
     def __post_init__(self) -> None:
         need(self.collapse_steps >= 0, "eval.collapse_steps", "must not be negative")
-        for name in ("k", "bank_captions", "test_captions", "patch_pca_captions"):
+        for name in ("k", "linear_penalties", "bank_captions", "test_captions", "patch_pca_captions"):
             need(getattr(self, name) >= 1, f"eval.{name}", "must be at least 1")
         need(self.bootstrap >= 2, "eval.bootstrap", "must be at least 2")
 

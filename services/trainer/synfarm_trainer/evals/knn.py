@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from synfarm_trainer.evals.bootstrap import standard_error
+
 __all__ = ["KnnResult", "classify", "colour_histogram", "evaluate", "raw_pixels"]
 
 Floats = NDArray[np.float32]
@@ -66,17 +68,13 @@ def evaluate(
     resamples: int,
     seed: int,
 ) -> KnnResult:
-    """Accuracy on test images, and its deviation over resampled captions (images of a caption are not independent).
+    """Accuracy on test images, and its deviation over resampled captions.
 
     Args:
         test_captions: (T,) which caption each test image is of.
     """
-    right = (classify(bank, bank_labels, test, k=k, classes=classes) == test_labels).astype(np.float64)
-    _, place = np.unique(test_captions, return_inverse=True)
-    hits, sizes = np.bincount(place, weights=right), np.bincount(place)
-    draws = np.random.default_rng(seed).integers(0, len(hits), size=(resamples, len(hits)))
-    spread = hits[draws].sum(axis=1) / sizes[draws].sum(axis=1)
-    return KnnResult(float(right.mean()), float(spread.std(ddof=1)))
+    right = classify(bank, bank_labels, test, k=k, classes=classes) == test_labels
+    return KnnResult(float(right.mean()), standard_error(right, test_captions, resamples=resamples, seed=seed))
 
 
 def raw_pixels(pixels: Pixels) -> Floats:

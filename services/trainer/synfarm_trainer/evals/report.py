@@ -1,7 +1,8 @@
-"""The k-NN record of one network: its accuracy beside floors that need no learning, on the same split."""
+"""The records of one frozen network: k-NN beside floors that need no learning, and a linear probe, on one split."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,10 +11,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from synfarm_trainer.config import EvalConfig
-from synfarm_trainer.evals.knn import KnnResult, colour_histogram, evaluate, raw_pixels
+from synfarm_trainer.evals import linear
+from synfarm_trainer.evals.knn import colour_histogram, evaluate, raw_pixels
 from synfarm_trainer.models.vit import normalise
 
-__all__ = ["LabelledImages", "features", "knn_report"]
+__all__ = ["LabelledImages", "features", "reports"]
 
 
 class LabelledImages(Protocol):
@@ -37,12 +39,24 @@ def features(backbone: nn.Module, pixels: NDArray[np.uint8], *, batch: int = 128
     return np.asarray(torch.cat(parts).float().numpy(), dtype=np.float32)
 
 
-def knn_report(
+def reports(
     backbone: nn.Module, bank: LabelledImages, test: LabelledImages, config: EvalConfig, *, step: int, classes: int
-) -> dict[str, Any]:
-    """``evals/<step>/knn.json``: shares in 0 to 1, standard errors by bootstrap over captions."""
+) -> Iterator[dict[str, Any]]:
+    """The records that the configuration asks for, by ``name``: ``evals/<step>/<name>.json``.
 
-    def result(of_bank: NDArray[np.float32], of_test: NDArray[np.float32]) -> KnnResult:
+    Shares are in 0 to 1, standard errors by bootstrap over captions; ``bank`` is what k-NN looks in and the probe is
+    fitted to.
+    """
+    of_bank, of_test = features(backbone, bank.pixels), features(backbone, test.pixels)
+    common = {"step": step, "network": "teacher backbone"}
+    sizes = {
+        "classes": classes,
+        "bank_images": len(bank.labels),
+        "test_images": len(test.labels),
+        "test_captions": len(np.unique(test.captions)),
+    }
+
+    def nearest(of_bank: NDArray[np.float32], of_test: NDArray[np.float32]) -> dict[str, Any]:
         return evaluate(
             of_bank,
             bank.labels,
@@ -53,20 +67,24 @@ def knn_report(
             classes=classes,
             resamples=config.bootstrap,
             seed=0,
-        )
+        ).to_dict()
 
-    return {
-        "name": "knn",
-        "step": step,
-        "network": "teacher backbone",
-        **result(features(backbone, bank.pixels), features(backbone, test.pixels)).to_dict(),
-        "floors": {
-            "raw_pixels": result(raw_pixels(bank.pixels), raw_pixels(test.pixels)).to_dict(),
-            "colour_histogram": result(colour_histogram(bank.pixels), colour_histogram(test.pixels)).to_dict(),
-        },
-        "k": config.k,
-        "classes": classes,
-        "bank_images": len(bank.labels),
-        "test_images": len(test.labels),
-        "test_captions": len(np.unique(test.captions)),
-    }
+    if config.knn:
+        floors = {
+            "raw_pixels": nearest(raw_pixels(bank.pixels), raw_pixels(test.pixels)),
+            "colour_histogram": nearest(colour_histogram(bank.pixels), colour_histogram(test.pixels)),
+        }
+        yield {"name": "knn", **common, **nearest(of_bank, of_test), "floors": floors, "k": config.k, **sizes}
+    if config.linear:
+        probed = linear.evaluate(
+            of_bank,
+            bank.labels,
+            bank.captions,
+            of_test,
+            test.labels,
+            test.captions,
+            among=linear.penalties(config.linear_penalties),
+            resamples=config.bootstrap,
+            seed=0,
+        )
+        yield {"name": "linear", **common, **probed.to_dict(), **sizes}
