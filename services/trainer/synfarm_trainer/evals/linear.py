@@ -127,7 +127,7 @@ def fit(
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
-    solver.step(loss)
+    solver.step(loss)  # type: ignore[no-untyped-call]
     return Classifier(known, (weights.detach().numpy() / stretch) @ axes.T, biases.detach().numpy())
 
 
