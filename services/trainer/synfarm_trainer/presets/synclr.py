@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from synfarm_trainer.presets.preset import Preset, Setting, by
 
-__all__ = ["EXECUTION", "METHOD", "PRESETS", "VIT_B16"]
+__all__ = ["EXECUTION", "METHOD", "PAPERS_HEADS", "PRESETS", "VIT_B16", "WHOLE_SHARE"]
 
 EXECUTION: Mapping[str, Setting] = by(
     "ours: for many captions on server machines",
@@ -40,8 +40,15 @@ METHOD: Mapping[str, Setting] = {
     ),
     **by("release: the paper is silent", {"local_crops.size": 96, "objective.student_temperature": 0.1}),
 }
-"""What the paper says of the method, whatever the network and the length of the run. Heads as in the release: the paper
-has those of MoCo v3, with BatchNorm."""
+"""What the paper says of the method, whatever the network and the length of the run; less the heads."""
+WHOLE_SHARE: Mapping[str, Setting] = by(
+    "ours: BatchNorm needs a rank's whole share in one pass, so activations are computed again",
+    {"execution.micro_captions": 0, "execution.recompute": "blocks"},
+)
+PAPERS_HEADS: Mapping[str, Setting] = {
+    **by("paper: section 3.4, heads as in MoCo v3", {"objective.head_norm": "batch"}),
+    **WHOLE_SHARE,
+}
 _PAPERS_CROPS = by("paper: table 12, StableRep's Downsample, then BYOL's augmentation", {"augment.name": "paper"})
 _FINAL: Mapping[str, Setting] = {
     **EXECUTION,
@@ -65,7 +72,6 @@ _FINAL_L14: Mapping[str, Setting] = {
     **by("paper: section 4.2", {"augment.size": 224}),
     **by("paper: table 12, ViT-L/14", {"optim.lr": 1.5e-3, "model.drop_path": 0.4}),
     **by("inferred: 96 is no multiple of 14; 98 as in DINOv2's configuration for patch 14", {"local_crops.size": 98}),
-    **by("ours: as many activations as ViT-B/16 has with 16", {"execution.micro_captions": 8}),
 }
 _README = "release: command of the README"
 _RELEASE: Mapping[str, Setting] = {
@@ -101,14 +107,16 @@ _RELEASE: Mapping[str, Setting] = {
 
 PRESETS: Mapping[str, Preset] = {
     "vit-b16": Preset(
-        "As synclr-b16-paper, with the release's augmentation.",
+        "As synclr-b16-paper, with the release's augmentation and heads.",
         {**_FINAL_B16, **by("release: augmentations.py", {"augment.name": "synclr-release"})},
     ),
     "synclr-b16-paper": Preset(
-        "The paper's final ViT-B/16: 8,192 captions a batch, 500k steps, many GPUs.", {**_FINAL_B16, **_PAPERS_CROPS}
+        "The paper's final ViT-B/16: 8,192 captions a batch, 500k steps, many GPUs.",
+        {**_FINAL_B16, **_PAPERS_CROPS, **PAPERS_HEADS},
     ),
     "synclr-b16-release": Preset("The command of the authors' PyTorch trainer, ViT-B/16.", _RELEASE),
     "synclr-l14-paper": Preset(
-        "The paper's final ViT-L/14; local crops of 98 pixels, for patches of 14.", {**_FINAL_L14, **_PAPERS_CROPS}
+        "The paper's final ViT-L/14; local crops of 98 pixels, for patches of 14.",
+        {**_FINAL_L14, **_PAPERS_CROPS, **PAPERS_HEADS},
     ),
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from synfarm_trainer.presets.preset import Preset, Setting, by
-from synfarm_trainer.presets.synclr import EXECUTION, METHOD, VIT_B16
+from synfarm_trainer.presets.synclr import EXECUTION, METHOD, PAPERS_HEADS, VIT_B16, WHOLE_SHARE
 from synfarm_trainer.presets.synclr import PRESETS as FINAL
 
 __all__ = ["PRESETS"]
@@ -25,7 +25,7 @@ _ROWS: Mapping[str, Setting] = {
     ),
     **by("inferred: as the final ViT-B/16", {"model.drop_path": 0.1, "augment.name": "paper"}),
 }
-_ALL: Mapping[str, Setting] = {**_ROWS, **METHOD}
+_ALL: Mapping[str, Setting] = {**_ROWS, **METHOD, **PAPERS_HEADS}
 _RECIPE: Mapping[str, Setting] = {
     **_ROWS,
     **by(
@@ -38,7 +38,8 @@ _STABLEREP: Mapping[str, Setting] = {
     **_RECIPE,
     **by("paper: table 4, no EMA, iBOT or multi-crop", {"objective.name": "stablerep"}),
     **by("paper: section 3.2", {"data.views": 4}),
-    **by("release: StableRep's command", {"objective.temperature": 0.1}),
+    **by("release: StableRep's command", {"objective.temperature": 0.1, "objective.head_norm": "batch"}),
+    **WHOLE_SHARE,
 }
 
 
@@ -65,7 +66,8 @@ _SIMCLR: Mapping[str, Setting] = {
     **by("paper: table 5, the image is the class", {"objective.name": "simclr"}),
     **by("inferred: each image on its own, two crops of it", {"data.views": 1, "data.crops": 2}),
     **by("inferred: as many crops a batch as in the other rows", {"data.captions_per_batch": 4096}),
-    **by("release: StableRep's command", {"objective.temperature": 0.1}),
+    **by("release: StableRep's command", {"objective.temperature": 0.1, "objective.head_norm": "batch"}),
+    **WHOLE_SHARE,
 }
 _CLIP: Mapping[str, Setting] = {
     **EXECUTION,
