@@ -12,8 +12,11 @@ import torch
 from structlog.testing import capture_logs
 from torch.nn.functional import normalize
 
+from synfarm.contracts.base import utc_now
 from synfarm.faults import Faults
 from synfarm.storage.memory import MemoryStore
+from synfarm_trainer.api.journal import JournalLine
+from synfarm_trainer.api.live import LiveRun
 from synfarm_trainer.collapse import ALARMS, CollapseWatch, warnings_of
 from synfarm_trainer.objectives.monitors import SAMPLE, effective_rank, named, similarities, spread, use, watched
 from synfarm_trainer.ranks import Ranks
@@ -111,6 +114,25 @@ def test_each_warning_names_the_monitor_and_a_cure() -> None:
         assert words.endswith(alarm.cure)
         assert any(field in alarm.cure for field in ("optim.", "objective."))
     assert warnings_of({"key_spread": 0.0}) == ()
+
+
+def test_the_service_tells_what_the_last_step_warns_of() -> None:
+    run = LiveRun()
+    run.begin(0, 0, {})
+    step: dict[str, object] = {
+        "at": "2026-01-01T00:00:00Z",
+        "epoch": 1.0,
+        "losses": {"total": 1.0},
+        "loss_hex": "0x1p0",
+    }
+    step |= {"batch_sha256": "0" * 64, "learning_rate": 0.1, "ema_momentum": 0.9, "data_wait_seconds": 0.0}
+    step |= {"seconds": 1.0, "images_per_second": 1.0}
+    monitors = {"key_spread": 0.01, "collapsed.key_spread": 50.0}
+    run.fold(JournalLine(type="step", at=utc_now(), data={**step, "step": 1, "monitors": monitors}))
+    assert run.now.warnings == warnings_of(monitors)
+    assert len(run.now.warnings) == 1
+    run.fold(JournalLine(type="step", at=utc_now(), data={**step, "step": 2, "monitors": {"key_spread": 0.9}}))
+    assert run.now.warnings == ()
 
 
 @pytest.fixture(autouse=True)

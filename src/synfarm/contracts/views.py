@@ -143,6 +143,8 @@ class RunView(Contract):
     """Of the device's nominal peak in dense bfloat16; none where it is unknown, as on CPUs."""
     mfu_achievable: float | None = None
     """Of what large matrix products really reach on the device."""
+    warnings: tuple[str, ...] = ()
+    """Of the last step: monitors that tell a collapse, each with its cure."""
     losses: dict[str, float] = Field(default_factory=dict)
     data_wait_share: float | None = None
     refilled: int = 0

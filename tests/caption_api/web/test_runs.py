@@ -39,12 +39,19 @@ async def test_a_trainer_that_is_away_costs_its_own_page_alone(site: Any, open_p
 async def test_a_run_with_its_curves(site: Any, open_page: Any, trainer: Any, make_step: Any) -> None:
     knn = {"top1": 0.2, "standard_error": 0.01, "floors": {"raw_pixels": {"top1": 0.1, "standard_error": 0.01}}}
     evals = {"0": {"knn": {**knn, "top1": 0.05}, "other": {"loss": 3}}, "20": {"knn": knn}}
-    run = trainer.view(evals=evals, state="completed").run
+    run = trainer.view(evals=evals, state="completed", warnings=["collapsed: key_spread is 0.01; lower optim.lr"]).run
     trainer.steps = [make_step(i, total=5.0, a_term_of_tomorrow=4.0) for i in range(1, 21)]
     trainer.files = {"patch-pca.png": b"\x89PNG", "backbone.json": b"{}"}
     async with open_page() as page:
         text = (await page.get(f"/ui/runs/{run}")).text
-        for words in ("a term of tomorrow", "raw pixels", "20.0 %", "untrained network", "optim.lr", "data-final"):
+        for words in (
+            "a term of tomorrow",
+            "raw pixels",
+            "20.0 %",
+            "untrained network",
+            "key_spread is 0.01",
+            "data-final",
+        ):
             assert words in text
         assert f'<img src="/ui/runs/{run}/artifacts/patch-pca.png"' in text
         curves = (await page.get(f"/ui/runs/{run}/curves?buckets=10")).json()

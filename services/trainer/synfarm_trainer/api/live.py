@@ -13,6 +13,7 @@ from synfarm.contracts.base import utc_now
 from synfarm.contracts.runs import RunState, StepMetrics
 from synfarm.telemetry import get_logger
 from synfarm_trainer.api.journal import JournalLine
+from synfarm_trainer.collapse import warnings_of
 
 __all__ = ["LiveRun", "Snapshot"]
 
@@ -34,6 +35,8 @@ class Snapshot:
     tflops_per_second: float | None = None
     mfu: float | None = None
     mfu_achievable: float | None = None
+    warnings: tuple[str, ...] = ()
+    """Of the last step's monitors."""
     seconds_per_step: float | None = None
     data_wait_share: float | None = None
     refilled: int = 0
@@ -111,6 +114,7 @@ class LiveRun:
             tflops_per_second=_mean([m.tflops_per_second for m in self._window]),
             mfu=_mean([m.mfu for m in self._window]),
             mfu_achievable=_mean([m.mfu_achievable for m in self._window]),
+            warnings=warnings_of(metrics.monitors),
             data_wait_share=min(1.0, wait / seconds) if seconds > 0 else None,
             refilled=metrics.refilled,
         )

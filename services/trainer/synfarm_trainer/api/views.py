@@ -14,6 +14,7 @@ from synfarm_trainer.api.journal import JournalTail
 from synfarm_trainer.api.live import Snapshot
 from synfarm_trainer.api.records import RunRecords
 from synfarm_trainer.api.runner import Runner
+from synfarm_trainer.collapse import warnings_of
 from synfarm_trainer.launch.files import RunFiles
 
 __all__ = ["RunViews", "total_steps"]
@@ -62,6 +63,7 @@ class RunViews:
             tflops_per_second=now.tflops_per_second,
             mfu=now.mfu,
             mfu_achievable=now.mfu_achievable,
+            warnings=now.warnings,
             losses=now.losses,
             data_wait_share=now.data_wait_share,
             refilled=now.refilled,
@@ -89,6 +91,7 @@ class RunViews:
             tflops_per_second=last.tflops_per_second if last else None,
             mfu=last.mfu if last else None,
             mfu_achievable=last.mfu_achievable if last else None,
+            warnings=warnings_of(last.monitors) if last else (),
             data_wait_share=min(1.0, last.data_wait_seconds / last.seconds) if last and last.seconds else None,
             refilled=last.refilled if last else 0,
             attempt=attempt.number if attempt else None,
