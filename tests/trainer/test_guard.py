@@ -141,7 +141,11 @@ def test_a_refused_step_leaves_the_teachers_centers_too(monkeypatch, fail_at_fiv
 def test_of_a_single_term_the_parameters_are_named(monkeypatch, fail_at_five) -> None:
     def poison(session: Session) -> None:
         usual = projected.ProjectedStudent.embed
-        monkeypatch.setattr(projected.ProjectedStudent, "embed", lambda self, part: _Poison.apply(usual(self, part)))
+
+        def embed(*arguments: Any, **named: Any) -> Tensor:
+            return _Poison.apply(usual(*arguments, **named))
+
+        monkeypatch.setattr(projected.ProjectedStudent, "embed", embed)
 
     _, _, words = fail_at_five({"objective.name": "stablerep"}, poison)
     assert "the gradient of contrastive in backbone.cls_token and " in words
