@@ -167,7 +167,7 @@ CLIP: dict[str, object] = {
 def test_each_objective_trains_resumes_and_exports_its_network(
     begin, overrides: dict[str, object], terms: list[str], network: str
 ) -> None:
-    overrides = {**overrides, "eval.knn": False, "eval.patch_pca": False, "schedule.steps": 6}
+    overrides = {**overrides, "eval.patch_pca": False, "schedule.steps": 6}
     unbroken = MemoryStore()
     finish(begin(unbroken, overrides=overrides))
     whole = losses(begin.journal(0))
@@ -175,6 +175,8 @@ def test_each_objective_trains_resumes_and_exports_its_network(
     assert all(list(metrics.losses) == [*terms, "total"] for metrics in told)
     described = json.loads(unbroken.get(layout.export_file(RUN, "backbone.json")))
     assert described["network"] == network
+    evaluated = json.loads(unbroken.get(layout.eval_record(RUN, 6, "knn.json")))
+    assert evaluated["network"] == f"{network} backbone"
     VisionTransformer(**described["arguments"]).load_state_dict(
         load(unbroken.get(layout.export_file(RUN, "backbone.safetensors")))
     )

@@ -17,6 +17,7 @@ from synfarm_trainer.data.plan import Plan
 from synfarm_trainer.evals.patch_pca import COLUMNS, GAP, TILE, contact_sheet, patch_features, pca_colours
 from synfarm_trainer.evals.report import reports
 from synfarm_trainer.models.vit import Backbone
+from synfarm_trainer.objectives.protocol import Objective, evaluated_network
 from synfarm_trainer.objectives.registry import build_objective
 from synfarm_trainer.patience import patiently
 
@@ -40,7 +41,7 @@ class Evaluation:
     def _read(self, rows: list[int], size: int) -> ImageSet:
         return read_images(self.dataset, self.cache, rows, size)
 
-    def frozen_features(self, backbone: Backbone, step: int) -> Iterator[dict[str, Any]]:
+    def frozen_features(self, objective: Objective, step: int) -> Iterator[dict[str, Any]]:
         """The records of ``evals/<step>/``, each written and yielded; none if the configuration asks for none.
 
         Raises:
@@ -52,7 +53,9 @@ class Evaluation:
             return
         bank = self._read(choose_rows(self.plan, held_out=False, limit=config.bank_captions), size)
         test = self._read(choose_rows(self.plan, held_out=True, limit=config.test_captions), size)
-        for report in reports(backbone, bank, test, config, step=step, classes=len(self.dataset.concepts)):
+        common = {"step": step, "network": f"{evaluated_network(objective)} backbone"}
+        classes = len(self.dataset.concepts)
+        for report in reports(objective.backbone, bank, test, config, common=common, classes=classes):
             key = layout.eval_record(self.run, step, f"{report['name']}.json")
             patiently(self.store.put, key, json.dumps(report).encode(), content_type="application/json")
             yield report
@@ -83,7 +86,7 @@ class Evaluation:
         said = {
             "name": "patch-pca",
             "step": step,
-            "network": "student backbone" if first.teacher is None else "teacher backbone",
+            "network": f"{evaluated_network(first)} backbone",
             "image_size": size,
             "columns": COLUMNS,
             "tile": TILE,

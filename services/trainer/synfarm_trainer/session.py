@@ -31,6 +31,7 @@ from synfarm_trainer.journal import Journal, MetricsUploader, leave_exit_record
 from synfarm_trainer.loop import NonFinite, StepOutcome, Trainer
 from synfarm_trainer.models.block_passes import BlockPasses
 from synfarm_trainer.models.vit import run_blocks
+from synfarm_trainer.objectives.protocol import evaluated_network
 from synfarm_trainer.objectives.registry import build_objective
 from synfarm_trainer.optim import build_optimizer
 from synfarm_trainer.patience import patiently
@@ -190,7 +191,7 @@ class Session:
         if not stopped:
             # The network first: evaluations read images, which may have been damaged since the run began.
             if self._ranks.is_first:
-                network = "student" if self._objective.teacher is None else "teacher"
+                network = evaluated_network(self._objective)
                 export_backbone(
                     self._store, self._start.run, self.step, self._objective.backbone, config, network=network
                 )
@@ -259,7 +260,7 @@ class Session:
 
     def _evaluate(self) -> None:
         if self._ranks.is_first:
-            for report in self._evaluation.frozen_features(self._objective.backbone, self.step):
+            for report in self._evaluation.frozen_features(self._objective, self.step):
                 self._tell("eval", report)
 
     def _draw_patches(self) -> None:

@@ -134,3 +134,14 @@ def test_inductor_computes_what_is_written() -> None:
     passes = BlockPasses(backend="inductor", recompute=True)
     assert same(learn(backbone(passes)), learn(backbone()), 1e-4)
     assert passes.failure is None
+
+
+def test_a_full_memory_is_not_taken_for_a_fault_of_the_compiler() -> None:
+    def full(*given: Any) -> Tensor:
+        raise torch.OutOfMemoryError("no room")
+
+    passes = BlockPasses(backend="eager")
+    passes._compiled = full
+    with pytest.raises(torch.OutOfMemoryError, match="no room"):
+        backbone(passes).tokens_of(crops())
+    assert passes.failure is None

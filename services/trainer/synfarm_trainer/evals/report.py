@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -40,15 +40,20 @@ def features(backbone: nn.Module, pixels: NDArray[np.uint8], *, batch: int = 128
 
 
 def reports(
-    backbone: nn.Module, bank: LabelledImages, test: LabelledImages, config: EvalConfig, *, step: int, classes: int
+    backbone: nn.Module,
+    bank: LabelledImages,
+    test: LabelledImages,
+    config: EvalConfig,
+    *,
+    common: Mapping[str, Any],
+    classes: int,
 ) -> Iterator[dict[str, Any]]:
     """The records that the configuration asks for, by ``name``: ``evals/<step>/<name>.json``.
 
     Shares are in 0 to 1, standard errors by bootstrap over captions; ``bank`` is what k-NN looks in and the probe is
-    fitted to.
+    fitted to. ``common`` stands in each: the step, and whose backbone it is.
     """
     of_bank, of_test = features(backbone, bank.pixels), features(backbone, test.pixels)
-    common = {"step": step, "network": "teacher backbone"}
     sizes = {
         "classes": classes,
         "bank_images": len(bank.labels),

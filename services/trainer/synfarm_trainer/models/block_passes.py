@@ -61,6 +61,8 @@ class BlockPasses:
                 found = self._through(self._compiled, *given)
                 if self.graphs > before and found.requires_grad:
                     self._prove(self._compiled, *given)
+            except torch.OutOfMemoryError:
+                raise  # as written it would need as much or more
             except Exception as error:  # noqa: BLE001 - a compiler fails in many ways; as written the pass says what is wrong
                 self._give_up(error)
             else:

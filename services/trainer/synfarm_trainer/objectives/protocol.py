@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from torch import Tensor, nn
 
@@ -12,7 +12,7 @@ from synfarm_trainer.objectives.batch import TensorBatch
 from synfarm_trainer.objectives.term_gradients import TermGradients
 from synfarm_trainer.ranks import Ranks
 
-__all__ = ["Objective", "StepTerms"]
+__all__ = ["Objective", "StepTerms", "evaluated_network"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +70,8 @@ class Objective(Protocol):
 
     def after_step(self) -> None:
         """Bring parameters that have bounds back into them, when the optimiser has moved them."""
+
+
+def evaluated_network(objective: Objective) -> Literal["student", "teacher"]:
+    """Whose the backbone is that is evaluated and exported."""
+    return "student" if objective.teacher is None else "teacher"
