@@ -1,7 +1,6 @@
 """What ranks exchange, always in rank order, so that a sum has one order of its terms whatever happened before.
 
-torch's DistributedDataParallel is not used: it rebuilds its buckets after the first backward, so that a resumed process
-would add gradients in another order than an unbroken one.
+torch's DistributedDataParallel is another way to add up gradients (:mod:`synfarm_trainer.parallel`).
 """
 
 from __future__ import annotations
@@ -65,6 +64,16 @@ class Ranks:
         piece = -(-size // self.world)
         padded = torch.nn.functional.pad(flat, (0, piece * self.world - size))
         return self.gather(self.sum_own(padded))[:size]
+
+    def backward(self, roots: Sequence[Tensor], gradients: Sequence[Tensor] | None = None, *, last: bool) -> None:
+        """Add a micro-batch's part to the gradients of the parameters that ``roots`` depend on.
+
+        Args:
+            roots: results of operations, never parameters themselves.
+            gradients: of the loss in each of the roots; None for roots that are losses.
+            last: no other backward of this step follows; a way to add up may begin with it.
+        """
+        torch.autograd.backward(roots, gradients)
 
     def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> Tensor:
         """Replace each gradient by the sum over ranks, added in rank order; the flat sum is returned."""

@@ -34,6 +34,7 @@ from synfarm_trainer.models.vit import run_blocks
 from synfarm_trainer.objectives.protocol import evaluated_network
 from synfarm_trainer.objectives.registry import build_objective
 from synfarm_trainer.optim import build_optimizer
+from synfarm_trainer.parallel import parallelize
 from synfarm_trainer.patience import patiently
 from synfarm_trainer.ranks import Ranks
 from synfarm_trainer.speed import Speed, peak_of
@@ -127,7 +128,7 @@ class Session:
             self._objective,
             self._optimizer,
             self._loader,
-            ranks,
+            parallelize(self._objective.student, ranks, config.execution),
             steps_per_epoch=self._plan.steps_per_epoch,
             refilled=refilled,
             speed=Speed(step_flops(config, self._objective), ranks.world, peak),

@@ -19,11 +19,12 @@ import torch.distributed as dist
 from cuts import draw_batch, image_ids, made, uneven_masks
 from torch import Tensor
 
-from synfarm_trainer.config import TrainConfig, from_dict
+from synfarm_trainer.config import ExecutionConfig, TrainConfig, from_dict
 from synfarm_trainer.data.cells import draw_masks
 from synfarm_trainer.data.cropids import CropIds, global_crops
 from synfarm_trainer.data.texts import encode_text
 from synfarm_trainer.objectives.batch import TensorBatch
+from synfarm_trainer.parallel import parallelize
 from synfarm_trainer.ranks import Ranks
 
 WORLDS = 4
@@ -101,9 +102,11 @@ def of_case(case: dict[str, Any], ranks: Ranks) -> dict[str, Tensor]:
     config, found = from_dict(case["config"]), {}
     for captions in case["micro"][str(ranks.world)]:
         objective = made(config)
+        joined = parallelize(objective.student, ranks, ExecutionConfig(parallel=case["parallel"]))
+        assert (joined is ranks) == (ranks.world == 1 or case["parallel"] == "ordered")
         for place, (labels, masks) in enumerate(case["batches"]):
             batch = batch_of(config, labels, masks)
-            numbers = step(objective, batch, ranks, captions * config.crops_of_caption)
+            numbers = step(objective, batch, joined, captions * config.crops_of_caption)
             found |= {f"{captions}/{place}/{name}": tensor for name, tensor in numbers.items()}
     return found
 

@@ -26,6 +26,8 @@ CHILD = Path(__file__).with_name("real_ranks.py")
 Numbers = Mapping[str, np.ndarray]
 MICRO: dict[int, list[int]] = {1: [CAPTIONS, 5], 2: [6, 1], 3: [4, 3], 4: [3, 2]}
 FEW: dict[int, list[int]] = {1: [CAPTIONS], 2: [2], 3: [4], 4: [1]}
+DDP: dict[int, list[int]] = {1: [CAPTIONS], 2: [6, 2], 3: [4, 1], 4: []}
+WHOLE: dict[int, list[int]] = {1: [CAPTIONS], 2: [6], 3: [4], 4: []}
 """Captions in a micro-batch by ranks; the first of one rank is the whole batch."""
 CROPS: dict[str, object] = {"data.crops": 2}
 PROTOTYPES: dict[str, object] = {
@@ -40,6 +42,7 @@ SYNCLR: dict[str, object] = {
     "objective.patch_hidden": 16,
     "objective.patch_bottleneck": 8,
 }
+BATCH_NORM: dict[str, object] = {"objective.name": "simclr", "objective.head_norm": "batch"}
 SINKHORN: dict[str, object] = {"objective.targets": "sinkhorn"}
 OBJECTIVE_CASES: dict[str, dict[str, object]] = {
     "synclr": SYNCLR,
@@ -60,9 +63,14 @@ SOME_MASKS = ("uneven", "first quarter", "last quarter", "none")
 
 
 def cases_of(small_config: Callable[..., TrainConfig]) -> dict[str, dict[str, Any]]:
-    def case(changes: dict[str, object], batches: list[tuple[str, str]], micro: dict[int, list[int]]) -> dict[str, Any]:
+    def case(
+        changes: dict[str, object],
+        batches: list[tuple[str, str]],
+        micro: dict[int, list[int]],
+        parallel: str = "ordered",
+    ) -> dict[str, Any]:
         config = small_config({**ALL_ON, "data.cell_captions": 1, **changes})
-        return {"config": to_dict(config), "batches": batches, "micro": micro}
+        return {"config": to_dict(config), "batches": batches, "micro": micro, "parallel": parallel}
 
     found = {}
     for name, changes in OBJECTIVE_CASES.items():
@@ -75,6 +83,13 @@ def cases_of(small_config: Callable[..., TrainConfig]) -> dict[str, dict[str, An
     for name in ("synclr", "ibot", "dinov2"):
         changes = {"objective.name": name, **OBJECTIVE_CASES[name]}
         found[f"masks of {name}"] = case(changes, [("apart", masks) for masks in SOME_MASKS], FEW)
+    # Gradients added up beside the backward. Some batches have no masked patch on some rank, in its last micro-batch,
+    # or at all; nothing of a former batch may linger.
+    for name in ("synclr", "simclr", "clip", "dinov2", "supce"):
+        masks = ("uneven", *SOME_MASKS[1:]) if name in ("synclr", "dinov2") else ("by cells",)
+        changes = {"objective.name": name, **OBJECTIVE_CASES[name]}
+        found[f"ddp {name}"] = case(changes, [("one twice", mask) for mask in masks], DDP, "ddp")
+    found["ddp batch norm"] = case({**CROPS, **BATCH_NORM}, [("apart", "by cells")], WHOLE, "ddp")
     large = {**SYNCLR, "data.captions_per_batch": 256, "model.width": 8, "objective.head_hidden": 8}
     found["512 crops"] = case(large, [("one twice", "by cells")], {1: [256, 32], 2: [32], 3: [], 4: [32]})
     return found

@@ -57,14 +57,17 @@ class EvalConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionConfig:
-    """How a step is computed; ``micro_captions``, ``threads`` and ``compile`` may change the last bits of a loss, and
-    ``augment`` some pixels."""
+    """How a step is computed; ``micro_captions``, ``threads``, ``parallel`` and ``compile`` may change the last bits
+    of a loss, and ``augment`` some pixels."""
 
     deterministic: bool = True
     threads: int = 0
     """torch threads of one rank; 0 shares the machine's cores among its ranks."""
     micro_captions: int = 0
     """Captions in one student pass; 0 takes the rank's whole share at once."""
+    parallel: Literal["ordered", "ddp"] = later("ordered")
+    """How ranks add up gradients. ``ordered``: in rank order, after the last micro-batch. ``ddp``: torch's
+    DistributedDataParallel, beside the last micro-batch's backward (docs/decisions/0010)."""
     augment: Literal["cpu", "device"] = later("cpu")
     """Where crops are cut: by the loader's threads, image by image; or in batches where the network is, from decoded
     images and what was drawn of their crops. Pixels differ by what ``data/augment/device.py`` tells. On a GPU

@@ -59,6 +59,7 @@ def accumulate_contrast(
     gradient = ranks.sum_own(sent)
     for place, part in enumerate(parts):
         features = passes[place] if whole else embed(part)
-        torch.autograd.backward(features, gradient[place * micro_crops : place * micro_crops + len(part)])
+        asked = gradient[place * micro_crops : place * micro_crops + len(part)]
+        ranks.backward([features], [asked], last=place == len(parts) - 1)
     monitors = watched(everyone.detach(), all_labels)
-    return StepTerms({"contrastive": loss.detach().double().cpu()}, {"contrastive": 1.0}, monitors)
+    return StepTerms({"contrastive": loss.detach().double()}, {"contrastive": 1.0}, monitors)

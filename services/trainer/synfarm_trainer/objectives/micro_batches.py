@@ -9,6 +9,7 @@ from torch import Tensor
 
 from synfarm_trainer.objectives.batch import TensorBatch
 from synfarm_trainer.objectives.term_gradients import TermGradients
+from synfarm_trainer.ranks import Ranks
 
 __all__ = ["accumulate_terms"]
 
@@ -17,6 +18,7 @@ def accumulate_terms(
     parts: Sequence[TensorBatch],
     terms_of: Callable[[int, TensorBatch], Mapping[str, Tensor]],
     weights: Mapping[str, float],
+    ranks: Ranks,
     separate: TermGradients | None = None,
 ) -> dict[str, Tensor]:
     """Add the gradient of the weighted terms, a part at a time; the terms' sums over parts, unweighted.
@@ -31,7 +33,7 @@ def accumulate_terms(
         weighted = {name: weights[name] * term for name, term in terms.items()}
         if separate is not None and len(weights) > 1:
             separate.add(weighted)
-        torch.autograd.backward(torch.stack(list(weighted.values())).sum())
+        ranks.backward([torch.stack(list(weighted.values())).sum()], last=place == len(parts) - 1)
         for name, term in terms.items():
-            totals[name] += term.detach().double().cpu()
+            totals[name] = totals[name] + term.detach().double()
     return totals

@@ -48,16 +48,17 @@ class Clip(StudentOnly[ClipStudent]):
         # What all ranks' anchors ask of this rank's features; of the scale each rank has its share.
         sizes = [[len(features) for features in tower] for tower in zip(*passes, strict=True)]
         asked = [torch.split(ranks.sum_own(grad), size) for grad, size in zip(sent, sizes, strict=True)]
-        for part, made, gradients in zip(parts, passes, zip(*asked, strict=True), strict=True):
-            torch.autograd.backward(made if whole else self._embed(part), gradients)
-        before = student.log_scale.grad
-        student.log_scale.grad = of_scale if before is None else before + of_scale
+        for place, gradients in enumerate(zip(*asked, strict=True)):
+            roots, last = list(passes[place] if whole else self._embed(parts[place])), place == len(parts) - 1
+            # The scale's share goes with the last backward, in which ranks may add up.
+            scale = [(student.log_scale.clone(), of_scale)] if last else []
+            ranks.backward([*roots, *(s for s, _ in scale)], [*gradients, *(g for _, g in scale)], last=last)
         monitors = {
             **watched(images.detach(), everyones),
             "text_spread": spread(texts.detach()),
             "logit_scale": float(student.log_scale.detach().exp()),
         }
-        return StepTerms({"contrastive": loss.detach().double().cpu()}, {"contrastive": 1.0}, monitors)
+        return StepTerms({"contrastive": loss.detach().double()}, {"contrastive": 1.0}, monitors)
 
     def after_step(self) -> None:
         clamp_log_scale(self.student.log_scale)

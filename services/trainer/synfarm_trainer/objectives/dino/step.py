@@ -53,4 +53,5 @@ class Dino(Taught[DistilledStudent, DistilledTeacher]):
             return {"dino": losses.sum() / images}
 
         weights = {"dino": 1.0}
-        return StepTerms(accumulate_terms(parts, terms, weights, separate), weights, lesson.monitors(batch.crops))
+        losses = accumulate_terms(parts, terms, weights, ranks, separate)
+        return StepTerms(losses, weights, lesson.monitors(batch.crops))

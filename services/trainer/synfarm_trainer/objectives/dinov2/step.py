@@ -62,4 +62,4 @@ class Dinov2(Taught[DistilledStudent, DistilledTeacher]):
         weights = {"dino": 1.0, "ibot": config.ibot_weight}
         if config.koleo_weight:
             weights["koleo"] = config.koleo_weight
-        return StepTerms(accumulate_terms(parts, terms, weights, separate), weights, lessons.monitors())
+        return StepTerms(accumulate_terms(parts, terms, weights, ranks, separate), weights, lessons.monitors())

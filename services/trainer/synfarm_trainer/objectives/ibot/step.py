@@ -45,4 +45,4 @@ class Ibot(Taught[DistilledStudent, DistilledTeacher]):
             return lessons.terms(place, part, student, *student(part))
 
         weights = {"dino": 1.0, "ibot": config.ibot_weight}
-        return StepTerms(accumulate_terms(parts, terms, weights, separate), weights, lessons.monitors())
+        return StepTerms(accumulate_terms(parts, terms, weights, ranks, separate), weights, lessons.monitors())

@@ -52,7 +52,7 @@ class Mae(StudentOnly[MaeStudent]):
             return {"pixels": losses.sum() / hidden}
 
         weights = {"pixels": 1.0}
-        losses = accumulate_terms(batch.parts(micro_crops), terms, weights, separate)
+        losses = accumulate_terms(batch.parts(micro_crops), terms, weights, ranks, separate)
         monitors = {
             **watched(
                 ranks.gather(functional.normalize(torch.cat(classes), dim=-1)), ranks.gather(batch.labels), "class"

@@ -54,4 +54,4 @@ class MocoV3(Taught[MocoStudent, MocoTeacher]):
             return {"contrastive": losses.sum() / images}
 
         weights = {"contrastive": 1.0}
-        return StepTerms(accumulate_terms(parts, terms, weights, separate), weights, watched(keys, image_of))
+        return StepTerms(accumulate_terms(parts, terms, weights, ranks, separate), weights, watched(keys, image_of))

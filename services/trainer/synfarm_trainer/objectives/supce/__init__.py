@@ -54,7 +54,8 @@ class Supce(StudentOnly[Classifier]):
         crops = len(batch) * ranks.world
         total, right = torch.zeros((), dtype=torch.float64), 0
         classes = []
-        for part in batch.parts(micro_crops):
+        parts = batch.parts(micro_crops)
+        for place, part in enumerate(parts):
             assert part.concepts is not None
             tokens = self.student.embed(normalise(part.pixels, self.student.backbone.dtype), part.kept)
             classes.append(functional.normalize(tokens.detach(), dim=-1))
@@ -62,8 +63,8 @@ class Supce(StudentOnly[Classifier]):
             precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
             smoothing = self._config.label_smoothing
             loss = functional.cross_entropy(precise, part.concepts, label_smoothing=smoothing, reduction="sum") / crops
-            torch.autograd.backward(loss)
-            total += loss.detach().double().cpu()
+            ranks.backward([loss], last=place == len(parts) - 1)
+            total = total + loss.detach().double()
             right += int((logits.detach().argmax(dim=1) == part.concepts).sum())
         assert batch.concepts is not None
         monitors = watched(ranks.gather(torch.cat(classes)), ranks.gather(batch.concepts), "class")

@@ -110,7 +110,7 @@ def accumulate_gradients(
         losses = multi_positive_loss_in_tiles(anchors, lesson.keys, labels, lesson.labels, left_out, config.temperature)
         return losses.sum()
 
-    uncertainty = 0.0
+    uncertainty = torch.zeros((), dtype=torch.float64)
 
     def terms_of(place: int, part: TensorBatch) -> dict[str, Tensor]:
         nonlocal uncertainty
@@ -136,7 +136,7 @@ def accumulate_gradients(
             # Each masked image weighs the same, whatever its number of masked tokens.
             tokens = part.masks.sum(dim=1, keepdim=True).expand_as(part.masks)[part.masks]
             terms["ibot"] = (losses / tokens).sum() / masked_images.clamp(min=1)
-            uncertainty += float(entropies.sum())
+            uncertainty = uncertainty + entropies.sum().double()
         return terms
 
     weights = {"contrastive": 1.0}
@@ -144,9 +144,9 @@ def accumulate_gradients(
         weights["contrastive_local"] = config.local_weight
     if batch.masks is not None:
         weights["ibot"] = config.ibot_weight
-    totals = accumulate_terms(parts, terms_of, weights, separate)
+    totals = accumulate_terms(parts, terms_of, weights, ranks, separate)
     monitors = lesson.monitors
     if batch.masks is not None:
-        monitors["target_entropy"] = uncertainty / (max(1, int(batch.masks.sum())) * math.log(config.prototypes))
+        monitors["target_entropy"] = float(uncertainty) / (max(1, int(batch.masks.sum())) * math.log(config.prototypes))
         monitors["mask_share"] = float(batch.masks.double().mean())
     return StepTerms(totals, weights, monitors)
