@@ -74,7 +74,7 @@ class Evaluation:
         if not rows:
             return
         first = build_objective(self.config, self.plan.seed, concepts=len(self.dataset.concepts))
-        networks = (first.backbone, backbone)
+        networks = (first.backbone.to(backbone.device), backbone)
         sheet, described = [], []
         for row in rows:
             pixels = self._read([row], size).pixels[:_MOST_IMAGES]

@@ -18,6 +18,7 @@ from synfarm_trainer.collapse import CollapseWatch
 from synfarm_trainer.config import TrainConfig
 from synfarm_trainer.data.loader import Loader, RankBatch, batch_sha256
 from synfarm_trainer.guard import NonFinite, gradient_words, hold, loss_words
+from synfarm_trainer.landing import land
 from synfarm_trainer.objectives.batch import TensorBatch
 from synfarm_trainer.objectives.protocol import Objective
 from synfarm_trainer.objectives.term_gradients import TermGradients, not_finite
@@ -88,7 +89,7 @@ class Trainer:
         set_hyperparameters(self._optimizer, lr=lr, weight_decay=weight_decay(index, config.schedule, config.optim))
         captions = config.execution.micro_captions or len(batch.rows)
         device = next(self._objective.student.parameters()).device
-        share, micro = _tensors(batch, config, device), captions * config.crops_of_caption
+        share, micro = land(batch, config, device), captions * config.crops_of_caption
         held = hold(self._objective)
         every = config.optim.term_norms_every
         separate = TermGradients(self._objective.student) if every and (index + 1) % every == 0 else None
@@ -96,14 +97,16 @@ class Trainer:
         # Asked anew: an objective may hold some still during its first steps.
         parameters = [p for p in self._objective.student.parameters() if p.requires_grad]
         gradient = ranks.sum_gradients(parameters)
-        mine = [*map(float, terms.losses.values()), *terms.monitors.values()]
+        # One transfer: losses and norm wait for the device together.
+        numbers = torch.stack([x.to(device, torch.float64) for x in (*terms.losses.values(), gradient.norm())])
+        *shares, norm = numbers.tolist()
+        mine = [*shares, *terms.monitors.values()]
         mine += [float(len(batch.refilled)), float(self._stop_asked()), batch.wait_seconds]
         told = ranks.gather(torch.tensor([mine], dtype=torch.float64)).tolist()
         sums = [sum(column) for column in zip(*told, strict=True)]
         losses = dict(zip(terms.losses, sums, strict=False))
         losses["total"] = sum(terms.weights[name] * loss for name, loss in losses.items())
         monitors = {name: sums[len(terms.losses) + i] / ranks.world for i, name in enumerate(terms.monitors)}
-        norm = float(gradient.norm())
         words = loss_words(index + 1, losses)
         if words is None and not math.isfinite(norm):
             held.take_back()
@@ -167,32 +170,3 @@ class Trainer:
         padded[: len(mine)] = np.array(mine, dtype=np.int64).reshape(-1, 3)
         rows = self._ranks.gather(torch.from_numpy(padded)).tolist()
         return tuple((row, wanted, taken) for row, wanted, taken in rows if row >= 0)
-
-
-def _crops(batch: RankBatch, device: torch.device) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Global and local crops: those that the loader cut, without a copy, or cut here on ``device``."""
-    if batch.uncut is None:
-        crops = [torch.from_numpy(cut) for cut in (batch.pixels, batch.local_pixels) if cut is not None]
-    else:
-        crops = batch.uncut.cut(device)
-    return crops[0], crops[1] if len(crops) > 1 else None
-
-
-def _tensors(batch: RankBatch, config: TrainConfig, device: torch.device) -> TensorBatch:
-    """What the loader gives, crop by crop, without a copy of what is cut already."""
-    each = config.crops_of_caption
-    given = (batch.masks, batch.kept, batch.local_kept, batch.texts)
-    masks, kept, local_kept, texts = (None if array is None else torch.from_numpy(array) for array in given)
-    pixels, local_pixels = _crops(batch, device)
-    return TensorBatch(
-        pixels=pixels,
-        labels=torch.from_numpy(batch.rows.repeat(each)),
-        concepts=torch.from_numpy(batch.concepts.repeat(each)),
-        crops=config.data.crops,
-        views=config.data.views,
-        local_pixels=local_pixels,
-        masks=masks,
-        kept=kept,
-        local_kept=local_kept,
-        texts=texts,
-    )

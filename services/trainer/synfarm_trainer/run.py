@@ -37,14 +37,15 @@ def main(arguments: list[str] | None = None) -> int:
     import torch.distributed as dist
 
     from synfarm.storage.minio_store import open_store
+    from synfarm_trainer.device import join_ranks
     from synfarm_trainer.ranks import Ranks
-    from synfarm_trainer.session import Session, Start, exit_reason
+    from synfarm_trainer.session import Session, Start, exit_detail, exit_reason
 
     start = Start(options.run_id, options.attempt, options.state_dir)
     session: Session | None = None
     try:
         if world > 1:
-            dist.init_process_group("gloo")
+            join_ranks()
         session = Session(open_store(StoreSettings()), start, Ranks(rank, world), Faults(settings.faults), stop.is_set)
         reason = session.train()
         session.close()
@@ -53,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         reached = session.step if session is not None else 0
         log.error("run_failed", run=start.run, step=reached, exc_info=True)
-        start.leave(exit_reason(error), f"{error}"[:2000], reached)
+        start.leave(exit_reason(error), exit_detail(error)[:2000], reached)
         # Without waiting for threads: other ranks and uploads may hang on what has just failed.
         sys.stderr.flush()
         os._exit(1)

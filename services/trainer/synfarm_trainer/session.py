@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from synfarm.contracts.runs import CheckpointCommit, RunAttempt, RunSpec, StepMe
 from synfarm.faults import Faults
 from synfarm.storage.protocol import ObjectStore
 from synfarm.telemetry import get_logger
+from synfarm_trainer.autocast import compute_in_bfloat16
 from synfarm_trainer.checkpoint import CheckpointStore, Fenced, Saver
 from synfarm_trainer.collapse import warnings_of
 from synfarm_trainer.config import TrainConfig, from_dict
@@ -22,6 +22,7 @@ from synfarm_trainer.data.fetch import DatasetDamaged, ShardCache
 from synfarm_trainer.data.loader import Loader
 from synfarm_trainer.data.manifest import Dataset, DatasetInvalid, load_dataset
 from synfarm_trainer.data.plan import Plan
+from synfarm_trainer.device import Place, choose_place, prepare_torch
 from synfarm_trainer.evaluation import Evaluation
 from synfarm_trainer.export import export_backbone
 from synfarm_trainer.flops import step_flops
@@ -40,7 +41,7 @@ from synfarm_trainer.ranks import Ranks
 from synfarm_trainer.speed import Speed, peak_of
 from synfarm_trainer.state import restore, snapshot
 
-__all__ = ["Session", "Start", "exit_reason"]
+__all__ = ["Session", "Start", "exit_detail", "exit_reason"]
 
 _log = get_logger(__name__)
 
@@ -69,7 +70,18 @@ def exit_reason(error: Exception) -> str:
         return "data"
     if isinstance(error, Fenced):
         return "fenced"
-    return "config" if isinstance(error, ValueError) else "crash"
+    return "config" if isinstance(error, ValueError | torch.OutOfMemoryError) else "crash"
+
+
+def exit_detail(error: Exception) -> str:
+    """What the exit record says of an error; a full memory with the fields that ease it."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return (
+            "execution.micro_captions: a pass does not fit into the memory of this rank's device; set fewer captions "
+            "(0 is the whole share at once), or execution.recompute to blocks, or start more ranks. "
+            f"{error}"
+        )
+    return f"{error}"
 
 
 class Session:
@@ -88,7 +100,8 @@ class Session:
         self.config: TrainConfig = from_dict(self.spec.config)
         token = RunAttempt.from_bytes(patiently(store.get, layout.attempt(start.run, start.attempt))).token
         config = self.config
-        self._threads()
+        place = choose_place(config.execution)
+        prepare_torch(config.execution, place)
         data = config.data
         self._dataset: Dataset = patiently(
             load_dataset,
@@ -115,6 +128,7 @@ class Session:
         )
         run_blocks(self._passes, self._objective.student, self._objective.teacher)
         self._told_failure = False
+        self._settle(place)
         self._optimizer = build_optimizer(self._objective.student, config.optim)
         self._checkpoints = CheckpointStore(store, start.run, start.attempt, token)
         self._begun_from: dict[str, Any] | None = None
@@ -122,7 +136,7 @@ class Session:
         self._cache = ShardCache(store, data.cache_mib << 20)
         self._evaluation = Evaluation(store, start.run, config, self._dataset, self._plan, self._cache)
         self._loader = Loader(self._dataset, self._plan, self._cache, config, rank=ranks.rank, world=ranks.world)
-        peak = peak_of(config.execution, next(self._objective.student.parameters()).device)
+        peak = peak_of(config.execution, place.device)
         self._trainer = Trainer(
             config,
             self._objective,
@@ -143,11 +157,13 @@ class Session:
             self._journal = Journal(start.folder / f"journal-{start.attempt:06d}.jsonl")
             self._metrics = MetricsUploader(store, start.run, start.attempt)
 
-    def _threads(self) -> None:
-        execution = self.config.execution
-        local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        torch.set_num_threads(execution.threads or max(1, (os.cpu_count() or 1) // local))
-        torch.use_deterministic_algorithms(execution.deterministic)
+    def _settle(self, place: Place) -> None:
+        """Networks go to their device before the optimiser takes hold of their parameters."""
+        for network in (self._objective.student, self._objective.teacher):
+            if network is not None:
+                network.to(place.device)
+                if place.half:
+                    compute_in_bfloat16(network, place.device)
 
     def _resume(self) -> tuple[int, int]:
         """(step, samples refilled); the first rank chooses, so that all go on from the same checkpoint."""

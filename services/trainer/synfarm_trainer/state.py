@@ -18,7 +18,7 @@ __all__ = ["restore", "snapshot", "tensors_of"]
 
 def tensors_of(module: nn.Module) -> bytes:
     """A module's parameters, and whatever else it holds that training moves (buffers), as safetensors by name."""
-    return save({name: tensor.detach().contiguous() for name, tensor in module.state_dict().items()})
+    return save({name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()})
 
 
 def snapshot(objective: Objective, optimizer: AdamW, *, refilled: int) -> dict[str, bytes]:

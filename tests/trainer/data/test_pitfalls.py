@@ -15,7 +15,7 @@ from synfarm_trainer.data.fetch import ShardCache
 from synfarm_trainer.data.loader import Loader, image_numbers
 from synfarm_trainer.data.manifest import load_dataset
 from synfarm_trainer.data.plan import Plan
-from synfarm_trainer.loop import _tensors
+from synfarm_trainer.landing import land
 from synfarm_trainer.presets import resolve
 from synfarm_trainer.schedules import learning_rate
 
@@ -52,7 +52,7 @@ def test_08_crops_stand_by_caption_image_and_number_and_labels_with_them(stored)
     loader = loader_of(stored, config)
     batch = next(loader.batches(0, 1))
     loader.close()
-    tensors = _tensors(batch, config, torch.device("cpu"))
+    tensors = land(batch, config, torch.device("cpu"))
     local, cache = local_augment(config.augment, config.local_crops), ShardCache(store, 1 << 20)
     place = small = 0
     for row in batch.rows.tolist():
@@ -89,6 +89,6 @@ def test_24_a_batch_is_counted_in_captions_and_the_rate_is_the_one_that_is_given
     assert len(batch.pixels) == images * CROPS == captions * config.crops_of_caption
     assert len(batch.local_pixels) == images * LOCAL == images * config.local_count
     assert config.cell_images == 3 * VIEWS * CROPS
-    parts = _tensors(batch, config, torch.device("cpu")).parts(3 * config.crops_of_caption)
+    parts = land(batch, config, torch.device("cpu")).parts(3 * config.crops_of_caption)
     assert [len(part.pixels) for part in parts] == [3 * VIEWS * CROPS] * (captions // 3)
     assert learning_rate(config.schedule.warmup_steps, config.schedule, config.optim) == config.optim.lr

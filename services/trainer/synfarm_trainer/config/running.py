@@ -58,13 +58,18 @@ class EvalConfig:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionConfig:
     """How a step is computed; ``micro_captions``, ``threads``, ``parallel`` and ``compile`` may change the last bits
-    of a loss, and ``augment`` some pixels."""
+    of a loss, ``device`` and ``precision`` more of them, and ``augment`` some pixels."""
 
     deterministic: bool = True
     threads: int = 0
     """torch threads of one rank; 0 shares the machine's cores among its ranks."""
     micro_captions: int = 0
     """Captions in one student pass; 0 takes the rank's whole share at once."""
+    device: Literal["auto", "cpu", "cuda"] = later("auto")
+    """``auto``: GPUs where torch sees any. Each rank has one, by its number on its machine (``LOCAL_RANK``)."""
+    precision: Literal["auto", "float32", "bfloat16"] = later("auto")
+    """Of the networks; losses are of float32 at least. ``auto``: bfloat16 on GPUs, float32 on CPUs, where bfloat16 is
+    slower."""
     parallel: Literal["ordered", "ddp"] = later("ordered")
     """How ranks add up gradients. ``ordered``: in rank order, after the last micro-batch. ``ddp``: torch's
     DistributedDataParallel, beside the last micro-batch's backward (docs/decisions/0010)."""

@@ -27,11 +27,10 @@ def patch_features(backbone: Backbone, pixels: Pixels, *, batch: int = 16) -> Fl
     """(n, H, W, 3) bytes to (n, H / patch, W / patch, width); the module's mode is put back."""
     training = backbone.training
     backbone.eval()
-    parts = [
-        backbone.tokens(normalise(torch.from_numpy(pixels[i : i + batch])))[:, 1:] for i in range(0, len(pixels), batch)
-    ]
+    pieces = (torch.from_numpy(pixels[i : i + batch]).to(backbone.device) for i in range(0, len(pixels), batch))
+    parts = [backbone.tokens(normalise(piece))[:, 1:] for piece in pieces]
     backbone.train(training)
-    tokens = torch.cat(parts).double().numpy()
+    tokens = torch.cat(parts).double().cpu().numpy()
     patch = backbone.patch_embed.patch_size
     rows, columns = pixels.shape[1] // patch[0], pixels.shape[2] // patch[1]
     return np.asarray(tokens.reshape(len(pixels), rows, columns, -1))

@@ -34,9 +34,11 @@ def features(backbone: nn.Module, pixels: NDArray[np.uint8], *, batch: int = 128
     """(n, width): the class token of each image; the module's mode is put back."""
     training = backbone.training
     backbone.eval()
-    parts = [backbone(normalise(torch.from_numpy(pixels[i : i + batch]))) for i in range(0, len(pixels), batch)]
+    device = next(backbone.parameters()).device
+    pieces = (torch.from_numpy(pixels[i : i + batch]).to(device) for i in range(0, len(pixels), batch))
+    parts = [backbone(normalise(piece)) for piece in pieces]
     backbone.train(training)
-    return np.asarray(torch.cat(parts).float().numpy(), dtype=np.float32)
+    return np.asarray(torch.cat(parts).float().cpu().numpy(), dtype=np.float32)
 
 
 def reports(

@@ -84,6 +84,12 @@ class Backbone(VisionTransformer):
         found: torch.dtype = self.patch_embed.proj.weight.dtype
         return found
 
+    @property
+    def device(self) -> torch.device:
+        """Of the parameters, and so of the images that it takes."""
+        found: torch.device = self.patch_embed.proj.weight.device
+        return found
+
     def tokens(
         self,
         images: Tensor,
