@@ -271,6 +271,39 @@ def test_a_micro_batch_gives_the_gradient_of_the_whole(begin, every_term, full: 
         assert float.fromhex(whole[step][0]) == pytest.approx(float.fromhex(micro[step][0]), rel=1e-5)
 
 
+def test_networks_in_bfloat16_resume_evaluate_and_export_float32(begin, every_term) -> None:
+    overrides = {**every_term, "schedule.steps": 4, "execution.precision": "bfloat16", "eval.patch_pca": False}
+    finish(begin(MemoryStore(), overrides=overrides))
+    unbroken = losses(begin.journal(0))
+    store, steps = MemoryStore(), []
+    assert finish(begin(store, 1, overrides, action=steps.append, stop=lambda: len(steps) == 2)) == "stopped"
+    assert finish(begin(store, attempt=2)) == "completed"
+    assert {**losses(begin.journal(1)), **losses(begin.journal(2))} == unbroken
+    assert finish(begin(MemoryStore(), 3, {**overrides, "execution.precision": "float32"})) == "completed"
+    for step, (loss, batch) in losses(begin.journal(3)).items():
+        assert unbroken[step][1] == batch
+        assert unbroken[step][0] != loss
+        assert float.fromhex(unbroken[step][0]) == pytest.approx(float.fromhex(loss), rel=1e-2)
+    weights = load(store.get(layout.export_file(RUN, "backbone.safetensors")))
+    assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("cut", ["cpu", "device"])
+def test_a_gpu_trains_and_resumes_near_a_cpu(begin, every_term, precision: str, cut: str) -> None:
+    small = {**every_term, "schedule.steps": 4, "execution.augment": cut, "execution.deterministic": False}
+    assert finish(begin(MemoryStore(), overrides={**small, "execution.device": "cpu"})) == "completed"
+    store, steps = MemoryStore(), []
+    on_gpu = {**small, "execution.device": "cuda", "execution.precision": precision}
+    assert finish(begin(store, 1, on_gpu, action=steps.append, stop=lambda: len(steps) == 2)) == "stopped"
+    assert finish(begin(store, attempt=2)) == "completed"
+    found = {**losses(begin.journal(1)), **losses(begin.journal(2))}
+    for step, (loss, _) in losses(begin.journal(0)).items():
+        near = 1e-2 if precision == "bfloat16" or cut == "device" else 1e-3
+        assert float.fromhex(found[step][0]) == pytest.approx(float.fromhex(loss), rel=near)
+
+
 @pytest.mark.parametrize("full", [False, True])
 def test_a_stop_is_a_checkpoint_and_the_run_goes_on_as_it_would_have(begin, every_term, full: bool) -> None:
     overrides = {**every_term, "eval.knn": False, "eval.patch_pca": False} if full else {}

@@ -70,7 +70,9 @@ def unbroken(tmp_path: Path, write_dataset, write_run, open_attempt, every_term)
     return steps(state, 0)
 
 
-@pytest.mark.parametrize(("ranks", "threads"), [(1, 4), (2, 1), (4, 1)])
+@pytest.mark.parametrize(
+    ("ranks", "threads", "parallel"), [(1, 4, "ordered"), (2, 1, "ordered"), (2, 1, "ddp"), (4, 1, "ordered")]
+)
 def test_a_killed_rank_costs_nothing_and_batches_do_not_depend_on_the_ranks(
     store_settings: StoreSettings,
     tmp_path: Path,
@@ -81,13 +83,15 @@ def test_a_killed_rank_costs_nothing_and_batches_do_not_depend_on_the_ranks(
     unbroken: dict[int, tuple[str, str]],
     ranks: int,
     threads: int,
+    parallel: str,
 ) -> None:
     """With every term of the method: kill a rank, resume, compare what both starts made bit by bit.
 
     Batches (ids, pixels, local crops, masks, dropped branches) are those of one process; losses are close to its.
     """
     store, state, marker = open_store(store_settings), tmp_path / "ranks", tmp_path / "killed"
-    write_run(store, write_dataset(store), ranks=ranks, overrides={**every_term, **BARE, "data.threads": threads})
+    overrides = {**every_term, **BARE, "data.threads": threads, "execution.parallel": parallel}
+    write_run(store, write_dataset(store), ranks=ranks, overrides=overrides)
     open_attempt(store, 0)
     faults = f"train.step:unit={KILLED}:kill:{marker}"
     assert start(store_settings, state, ranks=ranks, attempt=0, faults=faults) != 0
