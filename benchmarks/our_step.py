@@ -8,6 +8,7 @@ from step_setting import LR, Setting
 from torch import Tensor, nn
 
 from synfarm_trainer import ema
+from synfarm_trainer.autocast import compute_in_bfloat16
 from synfarm_trainer.objectives.batch import TensorBatch
 from synfarm_trainer.objectives.registry import build_objective
 from synfarm_trainer.optim import build_optimizer, set_hyperparameters
@@ -25,14 +26,16 @@ class OurStep:
         self.student: nn.Module = self._objective.student.to(setting.device)
         assert self._objective.teacher is not None
         self.teacher: nn.Module = self._objective.teacher.to(setting.device)
+        if setting.on_gpu:
+            for network in (self.student, self.teacher):
+                compute_in_bfloat16(network, setting.device)
         self._optimizer = build_optimizer(self.student, setting.config.optim)
 
     def step(self, batch: TensorBatch) -> dict[str, Tensor]:
         config, ranks = self._setting.config, Ranks()
         micro = (config.execution.micro_captions or len(batch)) * config.crops_of_caption
         set_hyperparameters(self._optimizer, lr=LR, weight_decay=config.optim.weight_decay)
-        with self._setting.autocast():
-            terms = self._objective.accumulate_gradients(batch, ranks, step=0, micro_crops=micro)
+        terms = self._objective.accumulate_gradients(batch, ranks, step=0, micro_crops=micro)
         parameters = [p for p in self.student.parameters() if p.requires_grad]
         norm = float(ranks.sum_gradients(parameters).norm())
         if not math.isfinite(norm):
