@@ -48,7 +48,8 @@ OBJECTIVE_SOURCES: Mapping[type, Mapping[str, str]] = {
             _PAPER_34,
         ),
         **dict.fromkeys(
-            ("head_hidden", "head_out", "patch_hidden", "patch_bottleneck", "student_temperature"), _RELEASE
+            ("head_hidden", "head_out", "patch_hidden", "patch_bottleneck", "train_gain", "student_temperature"),
+            _RELEASE,
         ),
         "sinkhorn_rounds": "paper: section 3.3",
     },

@@ -33,6 +33,8 @@ class SynclrConfig(ProjectedConfig):
     prototypes: int = 65_536
     patch_hidden: int = 2048
     patch_bottleneck: int = 256
+    train_gain: bool = later(True)
+    """Whether the prototypes' gains are learned, as in the release; else they stay 1 (DINO's ``norm_last_layer``)."""
     student_temperature: float = 0.1
     """Of the masked patches' predictions."""
     teacher_temperature_start: float = 0.04

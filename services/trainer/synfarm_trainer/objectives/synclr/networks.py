@@ -38,7 +38,8 @@ class _Shared(nn.Module):
         self.backbone = build_vit(config.model, config.augment.size)
         self.projector = _head(head, width, hidden_layers=2)
         if config.uses_masks:
-            self.patch_head = PatchHead(width, head.patch_hidden, head.patch_bottleneck, head.prototypes)
+            sizes = width, head.patch_hidden, head.patch_bottleneck, head.prototypes
+            self.patch_head = PatchHead(*sizes, train_gain=head.train_gain)
 
 
 class Teacher(_Shared):
