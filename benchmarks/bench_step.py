@@ -183,7 +183,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12, help="turns that are measured, at least 10")
     parser.add_argument("--repeat", type=int, default=0, help="steps in a turn; by default 1, on a GPU 5")
     parser.add_argument(
-        "--compile", action=argparse.BooleanOptionalAction, help="the plain networks; as a rule on GPUs"
+        "--compile", action=argparse.BooleanOptionalAction, help="the plain networks, our blocks; as a rule on GPUs"
     )
     parser.add_argument("--json", type=Path, help="write the figures there, too")
     options = parser.parse_args()
@@ -191,14 +191,15 @@ def main() -> None:
         parser.error("--steps: at least 10, or there is no interval of 95 %")
     if options.threads:
         torch.set_num_threads(options.threads)
-    overrides = {**dict(options.overrides), "execution.micro_captions": options.micro}
+    compiled = options.device == "cuda" if options.compile is None else options.compile
+    by_blocks = {"execution.compile": "blocks"} if compiled else {}
+    overrides = {**by_blocks, **dict(options.overrides), "execution.micro_captions": options.micro}
     try:
         setting = setting_of(options.shape, options.captions, options.device, overrides)
     except ValueError as error:
         parser.error(str(error))
     console = Console(width=max(Console().width, 110))
     batch, ours = setting.batch(), OurStep(setting)
-    compiled = setting.on_gpu if options.compile is None else options.compile
     plain = PlainStep(setting, ours.student, ours.teacher, compiled=compiled)
     sides: list[Side] = [ours, plain]
     if installed():
@@ -216,9 +217,11 @@ def main() -> None:
     title = (
         f"ViT {model.width} x {model.depth}, patch {model.patch}, {data.captions_per_batch} captions x {data.views}, "
         f"{setting.config.local_count} local crops, {setting.section.prototypes} prototypes on {options.device}"
-        f"{', plain compiled' if compiled else ''}; {options.steps} turns, {flops / 1e12:.3f} TFLOP a step"
+        f"{', compiled' if compiled else ''}; {options.steps} turns, {flops / 1e12:.3f} TFLOP a step"
     )
     show(console, setting, title, rows)
+    if ours.passes.failure is not None:
+        console.print(f"our blocks could not be compiled and ran as written: {ours.passes.failure}")
     console.print(f"load {os.getloadavg()[0]:.1f}, {torch.get_num_threads()} threads")
     if options.json:
         facts = {"title": title, "flops": flops, "losses": losses, "sides": rows, "torch": torch.__version__}

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from synfarm_trainer import ema
 from synfarm_trainer.autocast import compute_in_bfloat16
+from synfarm_trainer.models.block_passes import BlockPasses
+from synfarm_trainer.models.vit import run_blocks
 from synfarm_trainer.objectives.batch import TensorBatch
 from synfarm_trainer.objectives.registry import build_objective
 from synfarm_trainer.optim import build_optimizer, set_hyperparameters
@@ -29,6 +31,11 @@ class OurStep:
         if setting.on_gpu:
             for network in (self.student, self.teacher):
                 compute_in_bfloat16(network, setting.device)
+        execution = setting.config.execution
+        self.passes = BlockPasses(
+            recompute=execution.recompute == "blocks", backend="inductor" if execution.compile == "blocks" else None
+        )
+        run_blocks(self.passes, self.student, self.teacher)
         self._optimizer = build_optimizer(self.student, setting.config.optim)
 
     def step(self, batch: TensorBatch) -> dict[str, Tensor]:

@@ -184,8 +184,8 @@ class PlainStep:
         self.student.load_state_dict(student.state_dict())
         self.teacher.load_state_dict(teacher.state_dict())
         self.teacher.requires_grad_(False)
-        self._student: nn.Module = torch.compile(self.student) if compiled else self.student  # type: ignore[assignment]
-        self._teacher: nn.Module = torch.compile(self.teacher) if compiled else self.teacher  # type: ignore[assignment]
+        self._student: nn.Module = torch.compile(self.student, dynamic=False) if compiled else self.student  # type: ignore[assignment]
+        self._teacher: nn.Module = torch.compile(self.teacher, dynamic=False) if compiled else self.teacher  # type: ignore[assignment]
         self.optimizer = setting.adamw(self.student)
         names = [name for name, _ in self.teacher.named_parameters()]
         theirs = dict(self.student.named_parameters())
