@@ -14,7 +14,7 @@ CONCEPTS ?=
 MINUTES ?= 20
 SEED ?=
 
-.PHONY: help setup lint format type test test-extras test-long chaos fuzz demo e2e-compose bench bench-demo bench-objectives bench-render bench-step schemas screenshots notebook constraints clean clean-venv
+.PHONY: help setup lint format type test test-extras test-long chaos chaos-train fuzz demo e2e-compose bench bench-demo bench-objectives bench-render bench-step schemas screenshots notebook constraints clean clean-venv
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ fuzz: setup ## 250 random cases for every operation of the OpenAPI document, and
 
 chaos: setup ## random faults on a real farm, with a fresh seed each time: MINUTES=20, SEED= to repeat one
 	SYNFARM_CHAOS_MINUTES="$(MINUTES)" SYNFARM_CHAOS_SEED="$(SEED)" $(PY) -m pytest tests/chaos/test_random_faults.py -m long -s $(ARGS)
+
+chaos-train: setup ## random faults on training runs, losses against calm ones: MINUTES=10, SEED= to repeat one
+	SYNFARM_CHAOS_MINUTES="$(if $(filter command%,$(origin MINUTES)),$(MINUTES),10)" SYNFARM_CHAOS_SEED="$(SEED)" $(PY) -m pytest tests/trainer/chaos -m long -s $(ARGS)
 
 test-long: setup ## more pairs of the same kill tests, six minutes of `make chaos` (minutes)
 	$(PY) -m pytest -m long $(ARGS)
