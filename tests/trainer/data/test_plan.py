@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import slow_plan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synfarm.contracts.ids import caption_id
+from synfarm_trainer.data import held_out as held_out_module
 from synfarm_trainer.data.plan import GroupTable, Plan, held_out_rows
 
 JOB = "01hzzzzzzzzzzzzzzzzzzzzzz0"
@@ -91,6 +93,65 @@ def test_held_out_captions_are_stratified(groups: int, concepts: int, share: flo
 def test_held_out_captions_do_not_depend_on_what_else_is_there_of_other_concepts() -> None:
     small, large = table(40, 4, 4), table(40, 10, 4)
     assert held_out_rows(small, 5, 0.2).tolist() == held_out_rows(large, 5, 0.2).tolist()
+
+
+def drawn_table(seed: int, shards: int, most: int, concepts: int, jobs: int) -> GroupTable:
+    """Shards of any sizes, empty ones too, of some jobs; indices with gaps; a few concepts have most of the groups."""
+    draw = np.random.default_rng(seed)
+    sizes = draw.integers(0, most + 1, shards)
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    offsets = [np.sort(draw.choice(2 * most, size, replace=False)) for size in sizes]
+    return GroupTable(
+        jobs=draw.integers(1, 2**62, jobs),
+        shard_job=np.sort(draw.integers(0, jobs, shards)).astype(np.uint8),
+        base=np.arange(shards, dtype=np.int64) * 2 * most,
+        starts=starts,
+        offset=np.concatenate(offsets).astype(np.uint16),
+        concept=(draw.random(starts[-1]) ** 2 * concepts).astype(np.uint16),
+    )
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.5, 5.0])
+@pytest.mark.parametrize("chunk", [8, 64, 1 << 16])
+def test_plan_and_held_out_groups_are_those_of_arrays_over_all_groups(
+    monkeypatch: pytest.MonkeyPatch, chunk: int, spread: float
+) -> None:
+    """Also where a concept's border lies elsewhere than was expected, so that it is passed again."""
+    monkeypatch.setattr(held_out_module, "_CHUNK", chunk)
+    monkeypatch.setattr(held_out_module, "_SPREAD", spread)
+    for seed, (shards, most, concepts, jobs) in enumerate([(9, 12, 3, 1), (200, 12, 23, 3), (60, 90, 2, 2)]):
+        of, share = drawn_table(seed, shards, most, concepts, jobs), (0.2, 0.07, 0.9)[seed]
+        job, index, shard = of.job[:], of.index[:], of.shard[:]
+        held = slow_plan.held_out(job, index, of.concept.astype(np.int64), seed, share)
+        assert held_out_rows(of, seed, share).tolist() == held.tolist()
+        plan = Plan(of, seed, 4, 5, share)
+        order = slow_plan.epoch_order(job, index, shard, held, seed, 5, 1)
+        assert plan.epoch_order(1).tolist() == order.tolist()
+        for step in (0, plan.steps_per_epoch // 2, plan.steps_per_epoch - 1):
+            assert plan.batch(plan.steps_per_epoch + step).tolist() == order[4 * step : 4 * step + 4].tolist()
+
+
+def test_equal_hashes_are_told_apart_by_job_and_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    def same(key: int, job: object, index: np.ndarray, *more: int) -> np.ndarray:
+        return np.zeros(len(index), dtype=np.int64)
+
+    monkeypatch.setattr(held_out_module, "bits", same)
+    assert np.flatnonzero(held_out_rows(table(20, 4, 2), 0, 0.3)).tolist() == list(range(6))
+
+
+def test_a_table_reads_by_rows_masks_slices_and_as_an_array() -> None:
+    of = drawn_table(3, 40, 7, 4, 3)
+    index = np.asarray(of.index)
+    assert len(of.index) == len(of) == len(index)
+    assert of.index[5] == index[5]
+    assert of.index[3:9].tolist() == index[3:9].tolist()
+    assert of.index[index % 2 == 0].tolist() == index[index % 2 == 0].tolist()
+    assert [*of.shard][:9] == of.shard[:9].tolist()
+    job, those = of.ids(11, 37)
+    assert np.broadcast_to(job, 26).tolist() == of.job[11:37].tolist()
+    assert those.tolist() == index[11:37].tolist()
+    with pytest.raises(ValueError, match="must be neighbours"):
+        GroupTable.build([caption_id(JOB, i) for i in range(3)], [0, 1, 0], ["a"] * 3)
 
 
 def test_what_does_not_fit_is_refused_by_name() -> None:

@@ -28,20 +28,35 @@ class ImageSet:
     captions: NDArray[np.int64]
 
 
-def _by_hash(plan: Plan, held_out: bool) -> NDArray[np.int64]:
-    rows = np.flatnonzero(plan.held if held_out else ~plan.held)
-    draw = bits(key_of(plan.seed, Purpose.HELD_OUT), plan.table.job[rows], plan.table.index[rows], 1)
-    return rows[np.argsort(draw, kind="stable")]
+_CHUNK = 1 << 16
+"""Rows hashed at a time."""
+_ROWS_A_CONCEPT = 64
+
+
+def _lowest(plan: Plan, held_out: bool, limit: int) -> NDArray[np.int64]:
+    """At most ``limit`` held-out or training rows, those with the lowest keyed hash, in its order."""
+    rows, draws = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+    key = key_of(plan.seed, Purpose.HELD_OUT)
+    for start in range(0, len(plan.table), _CHUNK):
+        stop = min(start + _CHUNK, len(plan.table))
+        held = plan.held_set.unpack(start, stop)
+        fresh = np.flatnonzero(held if held_out else ~held)
+        draw = bits(key, *plan.table.ids(start, stop), 1)[fresh]
+        rows, draws = np.concatenate([rows, fresh + start]), np.concatenate([draws, draw])
+        order = np.argsort(draws, kind="stable")[:limit]
+        rows, draws = rows[order], draws[order]
+    return rows
 
 
 def choose_rows(plan: Plan, *, held_out: bool, limit: int) -> list[int]:
     """At most ``limit`` held-out or training rows: those with the lowest keyed hash, in manifest order."""
-    return sorted(_by_hash(plan, held_out)[:limit].tolist())
+    return sorted(_lowest(plan, held_out, limit).tolist())
 
 
 def distinct_rows(plan: Plan, *, limit: int) -> list[int]:
     """At most ``limit`` held-out rows by keyed hash, of as many concepts as there are."""
-    rows = _by_hash(plan, held_out=True)
+    # Of a large data set the first of so many rows have all the concepts that can be shown.
+    rows = _lowest(plan, True, max(limit * _ROWS_A_CONCEPT, _CHUNK))
     _, first = np.unique(plan.table.concept[rows], return_index=True)
     again = np.ones(len(rows), dtype=np.int64)
     again[first] = 0
@@ -66,4 +81,4 @@ def read_images(dataset: Dataset, cache: ShardCache, rows: Sequence[int], size: 
         pixels += [np.asarray(image.resize((size, size), Image.Resampling.BICUBIC)) for image in group.images]
         captions += [row] * len(group.images)
     places = np.array(captions, dtype=np.int64)
-    return ImageSet(np.stack(pixels), dataset.table.concept[places], places)
+    return ImageSet(np.stack(pixels), dataset.table.concept[places].astype(np.int64), places)

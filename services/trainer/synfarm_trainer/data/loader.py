@@ -122,7 +122,6 @@ class Loader:
         self._uncut = config.execution.augment == "device"
         self._slice = plan.rank_slice(rank, world)
         self._pool = ThreadPoolExecutor(config.data.threads, thread_name_prefix="loader")
-        self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
 
     def close(self) -> None:
         self._cache.close()
@@ -145,7 +144,7 @@ class Loader:
                 step=step,
                 epoch=draws.epoch,
                 rows=draws.rows,
-                concepts=self._plan.table.concept[draws.rows],
+                concepts=self._plan.table.concept[draws.rows].astype(np.int64),
                 pixels=crops[0] if crops else None,
                 local_pixels=crops[1] if len(crops) > 1 else None,
                 uncut=None if crops else Uncut([image for group in groups for image in group.images], draws.kinds),
@@ -158,16 +157,10 @@ class Loader:
                 wait_seconds=waited,
             )
 
-    def _rows(self, step: int) -> NDArray[np.int64]:
-        epoch = self._plan.epoch_of(step)
-        if epoch != self._epoch:
-            self._epoch, self._order = epoch, self._plan.epoch_order(epoch)
-        return self._plan.batch(step, self._order)[self._slice]
-
     def _draw(self, step: int) -> _Draws:
         """Of the whole share at once: a draw per image would cost more than its pixels."""
         config, seed = self._config, self._plan.seed
-        rows, epoch, views = self._rows(step), self._plan.epoch_of(step), config.data.views
+        rows, epoch, views = self._plan.batch(step)[self._slice], self._plan.epoch_of(step), config.data.views
         job, index = self._plan.table.job[rows], self._plan.table.index[rows]
         numbers = np.array(
             [

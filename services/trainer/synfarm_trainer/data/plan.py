@@ -4,78 +4,62 @@ An epoch visits every training group once: the shards are permuted, cut into blo
 of a block are shuffled together, so that only a block's shards need to be near at a time. A step takes the next
 ``captions_per_batch`` positions; the remainder of an epoch that fills no batch is dropped (another one each epoch).
 Held-out groups are not part of the order at all.
+
+What a plan holds grows with the shards, and by one bit a group: of an epoch it knows the order of the shards, and draws
+the groups of a block when a batch needs them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from threading import Lock
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from synfarm.contracts.ids import parse_caption_id
 from synfarm.contracts.purposes import Purpose
-from synfarm.contracts.randomness import bits, key_of, text_id
+from synfarm.contracts.randomness import bits, key_of
+from synfarm_trainer.data.held_out import RowSet, held_out_set
+from synfarm_trainer.data.table import GroupTable
 
 __all__ = ["GroupTable", "Plan", "held_out_rows"]
 
 Ints = NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False)
-class GroupTable:
-    """What the plan needs to know of G groups, in manifest order; arrays of shape (G,)."""
-
-    job: Ints
-    """``text_id`` of the job."""
-    index: Ints
-    """Caption index within the job."""
-    shard: Ints
-    """Number of the shard, rising from 0."""
-    concept: Ints
-    """Code of the concept: its place among the sorted concept names."""
-
-    @classmethod
-    def build(cls, caption_ids: Sequence[str], shards: Sequence[int], concepts: Sequence[str]) -> GroupTable:
-        """From the commits' rows; ids are parsed, concepts coded.
-
-        Raises:
-            ValueError: a malformed or repeated caption id.
-        """
-        if len(set(caption_ids)) != len(caption_ids):
-            raise ValueError("datasets: a caption id occurs twice")
-        parsed = [parse_caption_id(value) for value in caption_ids]
-        jobs = {job: text_id(job) for job in {job for job, _ in parsed}}
-        codes = {name: code for code, name in enumerate(sorted(set(concepts)))}
-        return cls(
-            job=np.array([jobs[job] for job, _ in parsed], dtype=np.int64),
-            index=np.array([index for _, index in parsed], dtype=np.int64),
-            shard=np.array(shards, dtype=np.int64),
-            concept=np.array([codes[name] for name in concepts], dtype=np.int64),
-        )
-
-    def __len__(self) -> int:
-        return len(self.index)
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 
 def held_out_rows(table: GroupTable, seed: int, share: float) -> NDArray[np.bool_]:
-    """Which groups are held out: of each concept the rounded share with the lowest keyed hash of the caption id.
+    """(G,): :func:`held_out_set` as an array."""
+    return held_out_set(table, seed, share).unpack(0, len(table))
 
-    A concept of two groups or more gives at least one and keeps at least one; a lone group is trained on.
-    """
-    held = np.zeros(len(table), dtype=np.bool_)
-    if not len(table):
-        return held
-    draw = bits(key_of(seed, Purpose.HELD_OUT), table.job, table.index)
-    order = np.lexsort((table.index, table.job, draw, table.concept))
-    borders = np.flatnonzero(np.diff(table.concept[order])) + 1
-    for rows in np.split(order, borders):
-        if len(rows) > 1:
-            count = int(np.floor(len(rows) * share + 0.5))
-            held[rows[: min(max(count, 1), len(rows) - 1)]] = True
-    return held
+
+class _Recent(Generic[Key, Value]):
+    """The last few values of a pure function, so that they need not be made again. Thread-safe."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._lock = most, Lock()
+        self._known: dict[Key, Value] = {}
+
+    def get(self, key: Key, make: Callable[[], Value]) -> Value:
+        with self._lock:
+            if key not in self._known:
+                made = make()
+                while len(self._known) >= self._most:
+                    del self._known[next(iter(self._known))]
+                self._known[key] = made
+            return self._known[key]
+
+
+@dataclass(frozen=True, eq=False)
+class _Epoch:
+    shards: Ints
+    """Numbers of the shards with training groups, in the epoch's order."""
+    ends: Ints
+    """(blocks,): position at which each block ends."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +72,8 @@ class Plan:
     block_shards: int
     held_out: float
     cell_captions: int = 1
+    _epochs: _Recent[int, _Epoch] = field(default_factory=lambda: _Recent(2), init=False, repr=False)
+    _blocks: _Recent[tuple[int, int], Ints] = field(default_factory=lambda: _Recent(4), init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.groups < self.captions_per_batch:
@@ -97,48 +83,85 @@ class Plan:
             )
 
     @cached_property
+    def held_set(self) -> RowSet:
+        """The rows that are held out."""
+        return held_out_set(self.table, self.seed, self.held_out)
+
+    @property
     def held(self) -> NDArray[np.bool_]:
-        """(G,): held out?"""
-        return held_out_rows(self.table, self.seed, self.held_out)
+        """(G,): held out? Made anew each time; large data sets are better asked by ``held_set``."""
+        return self.held_set.unpack(0, len(self.table))
 
     @cached_property
-    def _by_shard(self) -> list[Ints]:
-        rows = np.flatnonzero(~self.held)
-        order = rows[np.argsort(self.table.shard[rows], kind="stable")]
-        borders = np.flatnonzero(np.diff(self.table.shard[order])) + 1
-        return np.split(order, borders)
+    def _sizes(self) -> NDArray[np.int32]:
+        """(S,): training groups of each shard."""
+        starts = self.table.starts
+        return (np.diff(starts) - np.diff(self.held_set.before(starts))).astype(np.int32)
 
-    @property
+    @cached_property
+    def _shards(self) -> tuple[Ints, Ints]:
+        """Numbers of the shards with training groups, and the first training row of each: the shard's name in draws."""
+        numbers = np.flatnonzero(self._sizes)
+        first = self.table.starts[numbers]
+        there = np.arange(len(first))
+        while len(there):
+            there = there[self.held_set.has(first[there])]
+            first[there] += 1
+        return numbers, first
+
+    @cached_property
     def groups(self) -> int:
         """Training groups: the length of an epoch in positions."""
-        return int((~self.held).sum())
+        return int(self._sizes.sum(dtype=np.int64))
 
-    @property
+    @cached_property
     def steps_per_epoch(self) -> int:
         return self.groups // self.captions_per_batch
 
     def epoch_order(self, epoch: int) -> Ints:
-        """(groups,): the rows of an epoch in order; a permutation of all training rows."""
-        shards = self._by_shard
-        first = np.array([rows[0] for rows in shards], dtype=np.int64)
-        key = key_of(self.seed, Purpose.SHARD_ORDER)
-        places = np.argsort(bits(key, epoch, self.table.job[first], self.table.index[first]), kind="stable")
+        """(groups,): the rows of an epoch in order; a permutation of all training rows. Eight bytes a row."""
+        return self.rows_at(epoch, 0, self.groups)
+
+    def rows_at(self, epoch: int, start: int, stop: int) -> Ints:
+        """(stop - start,): the rows at these positions of an epoch; only their blocks are drawn."""
+        ends = self._epoch(epoch).ends
+        found = [np.empty(0, dtype=np.int64)]
+        for block in range(int(np.searchsorted(ends, start, side="right")), len(ends)):
+            begin = int(ends[block - 1]) if block else 0
+            if begin >= stop:
+                break
+            rows = self._blocks.get((epoch, block), partial(self._draw_block, epoch, block))
+            found.append(rows[max(start - begin, 0) : stop - begin])
+        return np.concatenate(found)
+
+    def _epoch(self, epoch: int) -> _Epoch:
+        return self._epochs.get(epoch, partial(self._draw_epoch, epoch))
+
+    def _draw_epoch(self, epoch: int) -> _Epoch:
+        numbers, first = self._shards
+        draw = bits(key_of(self.seed, Purpose.SHARD_ORDER), epoch, self.table.job[first], self.table.index[first])
+        shards = numbers[np.argsort(draw, kind="stable")]
+        sizes = self._sizes[shards].astype(np.int64)
+        return _Epoch(shards, np.cumsum(np.add.reduceat(sizes, np.arange(0, len(sizes), self.block_shards))))
+
+    def _draw_block(self, epoch: int, block: int) -> Ints:
+        shards = self._epoch(epoch).shards[block * self.block_shards : (block + 1) * self.block_shards]
+        starts = self.table.starts
+        rows = np.concatenate([np.arange(starts[shard], starts[shard + 1]) for shard in shards])
+        rows = rows[~self.held_set.has(rows)]
         key = key_of(self.seed, Purpose.BLOCK_ORDER)
-        blocks = []
-        for start in range(0, len(places), self.block_shards):
-            rows = np.concatenate([shards[place] for place in places[start : start + self.block_shards]])
-            draw = bits(key, epoch, self.table.job[rows], self.table.index[rows])
-            blocks.append(rows[np.argsort(draw, kind="stable")])
-        return np.concatenate(blocks)
+        draw = bits(key, epoch, self.table.job[rows], self.table.index[rows])
+        return rows[np.argsort(draw, kind="stable")]
 
     def epoch_of(self, step: int) -> int:
         return step // self.steps_per_epoch
 
     def batch(self, step: int, order: Ints | None = None) -> Ints:
-        """(captions_per_batch,): the rows of a step's global batch. ``order`` spares drawing the epoch's again."""
-        order = self.epoch_order(self.epoch_of(step)) if order is None else order
+        """(captions_per_batch,): the rows of a step's global batch, of the epoch's ``order`` if it is at hand."""
         start = step % self.steps_per_epoch * self.captions_per_batch
-        return order[start : start + self.captions_per_batch]
+        if order is not None:
+            return order[start : start + self.captions_per_batch]
+        return self.rows_at(self.epoch_of(step), start, start + self.captions_per_batch)
 
     def rank_slice(self, rank: int, world: int) -> slice:
         """The whole cells of a batch that a rank takes: contiguous, so that ranks in order make the batch.
