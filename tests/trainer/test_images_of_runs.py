@@ -98,7 +98,7 @@ def test_41_images_damaged_at_rest_are_replaced_counted_and_told_until_they_are_
     store = MemoryStore()
     borne = {"data.refill_allowance": allowance, "data.max_refill_rate": 0.5 if allowance else 0.01}
     session = begin(store, overrides={**borne, "schedule.steps": 3, "eval.knn": False, "eval.patch_pca": False})
-    session._cache._wait = 0.001
+    session._cache._reads.wait_seconds = 0.001
     for row, place in zip(session._dataset.rows, session._dataset.shard_of, strict=True):
         key, member = session._dataset.shards[place].key, row.members[2]
         data = bytearray(store.get(key))

@@ -37,16 +37,19 @@ def main(arguments: list[str] | None = None) -> int:
     import torch.distributed as dist
 
     from synfarm.storage.minio_store import open_store
+    from synfarm_trainer.data.cache.opening import with_connections
     from synfarm_trainer.device import join_ranks
     from synfarm_trainer.ranks import Ranks
     from synfarm_trainer.session import Session, Start, exit_detail, exit_reason
+    from synfarm_trainer.settings import TrainerSettings
 
-    start = Start(options.run_id, options.attempt, options.state_dir)
+    start = Start(options.run_id, options.attempt, options.state_dir, TrainerSettings().cache_dir)
     session: Session | None = None
     try:
         if world > 1:
             join_ranks()
-        session = Session(open_store(StoreSettings()), start, Ranks(rank, world), Faults(settings.faults), stop.is_set)
+        store = open_store(with_connections(StoreSettings()))
+        session = Session(store, start, Ranks(rank, world), Faults(settings.faults), stop.is_set)
         reason = session.train()
         session.close()
         if rank == 0:

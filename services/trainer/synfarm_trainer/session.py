@@ -18,7 +18,8 @@ from synfarm_trainer.autocast import compute_in_bfloat16
 from synfarm_trainer.checkpoint import CheckpointStore, Fenced, Saver
 from synfarm_trainer.collapse import warnings_of
 from synfarm_trainer.config import TrainConfig, from_dict
-from synfarm_trainer.data.fetch import DatasetDamaged, ShardCache
+from synfarm_trainer.data.cache.opening import open_cache
+from synfarm_trainer.data.fetch import DatasetDamaged
 from synfarm_trainer.data.loader import Loader
 from synfarm_trainer.data.manifest import Dataset, DatasetInvalid, load_dataset
 from synfarm_trainer.data.plan import Plan
@@ -53,6 +54,12 @@ class Start:
     run: str
     attempt: int
     state_dir: Path
+    cache_dir: Path | None = None
+    """Of shards; None: in the state folder."""
+
+    @property
+    def shards(self) -> Path:
+        return self.cache_dir or self.state_dir / "shards"
 
     @property
     def folder(self) -> Path:
@@ -133,7 +140,7 @@ class Session:
         self._checkpoints = CheckpointStore(store, start.run, start.attempt, token)
         self._begun_from: dict[str, Any] | None = None
         self.step, refilled = self._resume()
-        self._cache = ShardCache(store, data.cache_mib << 20)
+        self._cache = open_cache(store, data, start.shards, self._dataset, world=ranks.world)
         self._evaluation = Evaluation(store, start.run, config, self._dataset, self._plan, self._cache)
         self._loader = Loader(self._dataset, self._plan, self._cache, config, rank=ranks.rank, world=ranks.world)
         peak = peak_of(config.execution, place.device)

@@ -19,6 +19,8 @@ class TrainerSettings(BaseSettings):
     port: int = Field(default=8002, ge=0, le=65535)
     state_dir: Path = Path(".synfarm/trainer")
     """Journals and logs of runs; must not be shared by two services."""
+    cache_dir: Path | None = None
+    """Where runs with ``data.cache_disk_mib`` keep shards; None: in the state folder. Services may share it."""
     max_ranks: int = Field(default=8, ge=1)
     """Most ranks that a run may ask for on this machine."""
     barren_restarts: int = Field(default=3, ge=0)

@@ -8,7 +8,10 @@ from typing import Literal
 
 from synfarm_trainer.config.checks import later, need
 
-__all__ = ["AugmentConfig", "DataConfig", "LocalCropsConfig", "MaskConfig"]
+__all__ = ["MOST_FETCHES", "AugmentConfig", "DataConfig", "LocalCropsConfig", "MaskConfig"]
+
+MOST_FETCHES = 1024
+"""Requests that one rank may have in flight."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +43,15 @@ class DataConfig:
     threads: int = 1
     prefetch_steps: int = 2
     cache_mib: int = 512
-    """Bound of the shard cache of one rank."""
+    """Bound of the shards that one rank keeps in memory: all of them, or those that its disk does not take."""
+    cache_disk_mib: int = later(0)
+    """Bound of the shards that a node keeps on its disk, for all ranks and runs there; 0 for none. The folder is the
+    machine's choice (``SYNFARM_TRAINER_CACHE_DIR``)."""
+    fetch_threads: int = later(0)
+    """Requests to the store that one rank has in flight for the positions that come; 0: groups are fetched when
+    ``prefetch_steps`` wants them, by the threads that decode them."""
+    fetch_ahead_mib: int = later(1024)
+    """Bound of what these requests ask for before its step is over; at most half of the cache that it goes into."""
     max_refill_rate: float = 0.01
     """Share of samples replaced because of damage at rest above which the run stops."""
     refill_allowance: int = 16
@@ -56,6 +67,9 @@ class DataConfig:
         need(1 <= self.threads <= 256, "data.threads", "must be in 1 to 256")
         need(1 <= self.prefetch_steps <= 64, "data.prefetch_steps", "must be in 1 to 64")
         need(self.cache_mib >= 1, "data.cache_mib", "must be at least 1")
+        need(self.cache_disk_mib >= 0, "data.cache_disk_mib", "must not be negative; 0 is no cache on disk")
+        need(0 <= self.fetch_threads <= MOST_FETCHES, "data.fetch_threads", f"must be in 0 to {MOST_FETCHES}")
+        need(self.fetch_ahead_mib >= 1, "data.fetch_ahead_mib", "must be at least 1")
         need(0 <= self.max_refill_rate <= 1, "data.max_refill_rate", "must be in 0 to 1")
         need(self.refill_allowance >= 0, "data.refill_allowance", "must not be negative")
 

@@ -1,8 +1,8 @@
-"""Whole shards through a bounded cache, each proven by its checksum.
+"""The way of a caption group to its reader: from memory, from the node's disk, or from the store, proven on it.
 
-Away (time-out, 5xx): wait, however long. Damaged in transit: fetch again until the bytes are right. Damaged at rest:
-the same wrong bytes came ``_PROOF`` times in a row; the shard is then handed out with ``intact`` false, and its readers
-prove each group by the group's own checksum.
+A shard is read whole where that is worth it (:mod:`.cache.rule`) and then lies on the node's disk for all its ranks, or
+in this rank's memory where there is no disk for it. Other groups are read by their range, and not kept: an epoch
+needs each of them once. What a reader is given does not depend on the way.
 """
 
 from __future__ import annotations
@@ -10,81 +10,202 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from typing import Any
 
-from synfarm.contracts.commits import ShardRef
-from synfarm.storage.protocol import ObjectMissing, ObjectStore, StoreDamaged, StoreUnavailable
-from synfarm.telemetry import get_logger
+from synfarm.contracts.commits import GroupRow, ShardRef
+from synfarm.storage.protocol import ObjectStore
+from synfarm_trainer.data.cache.counts import ReadCounts
+from synfarm_trainer.data.cache.disk import DiskCache
+from synfarm_trainer.data.cache.groups import alone, is_proven
+from synfarm_trainer.data.cache.proven import DatasetDamaged, FetchStopped, Shard, StoreReads
+from synfarm_trainer.data.cache.rule import ReadRule
 
 __all__ = ["DatasetDamaged", "FetchStopped", "Shard", "ShardCache"]
 
-_PROOF = 3
-_log = get_logger(__name__)
-
-
-class DatasetDamaged(Exception):
-    """More is damaged at rest than the run may replace; the message names the object and the cure."""
-
-
-class FetchStopped(Exception):
-    """The reader was closed while it waited for the store."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shard:
-    ref: ShardRef
-    data: bytes
-    intact: bool
+_ROUNDS = 3
+"""How often a shard that leaves the disk before it could be read is fetched again, the last time into memory."""
 
 
 class ShardCache:
-    """Least recently used shards of one rank, bounded in bytes. Thread-safe: one fetch a shard at a time."""
+    """Of one rank; thread-safe: one fetch a shard at a time, on a node with a disk cache one of all its processes."""
 
-    def __init__(self, store: ObjectStore, max_bytes: int, *, wait_seconds: float = 1.0) -> None:
-        self._store, self._max, self._wait = store, max_bytes, wait_seconds
-        self._closed = threading.Event()
+    def __init__(
+        self,
+        store: ObjectStore,
+        max_bytes: int,
+        *,
+        wait_seconds: float = 1.0,
+        disk: DiskCache | None = None,
+        rule: ReadRule | None = None,
+    ) -> None:
+        """
+        Args:
+            max_bytes: of the shards that are kept in memory.
+        """
+        self.counts = disk.counts if disk is not None else ReadCounts()
+        self._reads = StoreReads(store, self.counts, wait_seconds=wait_seconds)
+        self._max, self._disk, self._rule = max_bytes, disk, rule or ReadRule()
         self._lock = threading.Lock()
-        self._shards: OrderedDict[str, Future[Shard]] = OrderedDict()
+        self._shards: OrderedDict[str, Future[Shard | None]] = OrderedDict()
+        """Kept, and on their way; None: it lies on the disk now."""
+        self._ranges: dict[tuple[str, int], Future[bytes | None]] = {}
+        """Fetched ahead, until they are read; None: the range stays wrong, the whole shard tells why."""
         self._bytes = 0
 
     def close(self) -> None:
-        """Let waiting readers go."""
-        self._closed.set()
+        """Let waiting readers go, whatever the store does."""
+        self._reads.close()
+        with self._lock:
+            waited: list[Future[Any]] = [*self._shards.values(), *self._ranges.values()]
+            for future in waited:
+                if not future.done():
+                    future.set_exception(FetchStopped())
 
     @property
     def held_bytes(self) -> int:
+        """Of whole shards in memory."""
         return self._bytes
 
+    def most_ahead(self, max_bytes: int) -> int:
+        """Bytes that may be fetched ahead: never so many that they would drive each other out again."""
+        return min(max_bytes, (self._max if self._disk is None else self._disk.max_bytes) // 2)
+
     def get(self, ref: ShardRef) -> Shard:
-        """The shard, from the cache or the store.
+        """The whole shard.
 
         Raises:
             DatasetDamaged: the object is gone for good.
             StoreRefused: the store said no.
             FetchStopped: closed meanwhile.
         """
+        for _ in range(_ROUNDS):
+            if self._disk is not None and (data := self._disk.read(ref, 0, ref.size)) is not None:
+                if hashlib.sha256(data).hexdigest() == ref.sha256:
+                    return Shard(ref, data, True)
+                self._disk.drop(ref)
+            if (shard := self._obtain(ref)) is not None:
+                return shard
+        return self._reads.whole(ref)
+
+    def read(self, ref: ShardRef, row: GroupRow, *, scattered: bool = False) -> tuple[Shard, GroupRow]:
+        """Where a group's bytes are, and its row counted from their beginning.
+
+        Args:
+            scattered: of a reader that wants few groups of each shard.
+
+        Raises:
+            DatasetDamaged, StoreRefused, FetchStopped: as :meth:`get`.
+        """
+        with self._lock:
+            asked = self._ranges.pop((ref.key, row.offset), None)
+            known = self._shards.get(ref.key)
+        if asked is None and known is None and (data := self._from_disk(ref, row)) is not None:
+            self.counts.add(hits=1)
+            return Shard(ref, data, True), alone(row)
+        near = asked if asked is not None else known
+        self.counts.add(**{"hits" if near is not None and near.done() else "misses": 1})
+        if asked is not None or (known is None and not self._rule.whole(ref, scattered=scattered)):
+            data = asked.result() if asked is not None else self._reads.group(ref, row)
+            if data is not None:
+                return Shard(ref, data, True), alone(row)
+        for _ in range(_ROUNDS):
+            if (shard := self._obtain(ref)) is not None:
+                return shard, row
+            if (data := self._from_disk(ref, row)) is not None:
+                return Shard(ref, data, True), alone(row)
+        return self._reads.whole(ref), row
+
+    def ask(self, ref: ShardRef, row: GroupRow) -> tuple[int, Callable[[], object]] | None:
+        """What it takes to have this group near before it is read: bytes, and a call that fetches them.
+
+        None if nothing has to be done. From now on readers wait for that call, so that it must be made; what it raises
+        they are told too.
+        """
+        if self._rule.whole(ref):
+            if self._disk is not None and self._disk.holds(ref):
+                return None
+            with self._lock:
+                if ref.key in self._shards:
+                    return None
+                whole = self._shards[ref.key] = Future()
+            return ref.size, lambda: self._fill(ref, whole)
+        with self._lock:
+            if ref.key in self._shards or (ref.key, row.offset) in self._ranges:
+                return None
+        if self._disk is not None and self._disk.holds(ref):
+            return None
+        with self._lock:
+            piece = self._ranges[ref.key, row.offset] = Future()
+        return row.length, lambda: self._fill_range(ref, row, piece)
+
+    def _from_disk(self, ref: ShardRef, row: GroupRow) -> bytes | None:
+        if self._disk is None or (data := self._disk.read(ref, row.offset, row.length)) is None:
+            return None
+        if is_proven(row, data):
+            return data
+        self._disk.drop(ref)
+        return None
+
+    def _obtain(self, ref: ShardRef) -> Shard | None:
+        """The shard from memory or the store; None if it lies on the disk now."""
         with self._lock:
             known = self._shards.get(ref.key)
             if known is not None:
                 self._shards.move_to_end(ref.key)
             else:
-                mine: Future[Shard] = Future()
-                self._shards[ref.key] = mine
-        if known is not None:
-            return known.result()
+                mine = self._shards[ref.key] = Future()
+        if known is None:
+            self._fill(ref, mine)
+            known = mine
+        return known.result()
+
+    def _fill(self, ref: ShardRef, mine: Future[Shard | None]) -> None:
         try:
-            shard = self._fetch(ref)
+            shard, stays = self._load(ref)
         except BaseException as error:
             with self._lock:
                 self._shards.pop(ref.key, None)
-            mine.set_exception(error)
+                if not mine.done():
+                    mine.set_exception(error)
             raise
         with self._lock:
+            if mine.done():
+                return
+            mine.set_result(shard)
+            if shard is None or not stays:
+                self._shards.pop(ref.key, None)
+                return
             self._bytes += len(shard.data)
             self._evict(keep=ref.key)
-        mine.set_result(shard)
-        return shard
+
+    def _fill_range(self, ref: ShardRef, row: GroupRow, mine: Future[bytes | None]) -> None:
+        try:
+            data = self._reads.group(ref, row)
+        except BaseException as error:
+            with self._lock:
+                if not mine.done():
+                    mine.set_exception(error)
+            raise
+        with self._lock:
+            if not mine.done():
+                mine.set_result(data)
+
+    def _load(self, ref: ShardRef) -> tuple[Shard | None, bool]:
+        """The shard, and whether memory is where it is kept; None if another process has put it on the disk."""
+        if self._disk is None:
+            return self._reads.whole(ref), True
+        try:
+            with self._disk.claim(ref, self._reads.pause):
+                if self._disk.holds(ref):
+                    return None, False
+                shard = self._reads.whole(ref)
+                return shard, not (shard.intact and self._disk.put(ref, shard.data))
+        except OSError:
+            # The folder cannot even be locked; `put` tells and counts that.
+            shard = self._reads.whole(ref)
+            return shard, not (shard.intact and self._disk.put(ref, shard.data))
 
     def _evict(self, keep: str) -> None:
         for key in list(self._shards):
@@ -92,43 +213,7 @@ class ShardCache:
                 return
             held = self._shards[key]
             if key != keep and held.done():
-                self._bytes -= len(held.result().data)
+                shard = held.result()
+                self._bytes -= len(shard.data) if shard is not None else 0
                 del self._shards[key]
-
-    def _pause(self, seconds: float) -> None:
-        if self._closed.wait(seconds):
-            raise FetchStopped
-
-    def _fetch(self, ref: ShardRef) -> Shard:
-        wrong: str | None = None
-        times = missing = tries = 0
-        while True:
-            tries += 1
-            delay = min(self._wait * 2 ** min(tries - 1, 5), 30.0)
-            try:
-                data = self._store.get(ref.key)
-            except StoreUnavailable as error:
-                _log.warning("shard_waits", key=ref.key, error=str(error))
-                self._pause(delay)
-                continue
-            except StoreDamaged as error:
-                _log.warning("shard_damaged_in_transit", key=ref.key, error=str(error))
-                self._pause(delay)
-                continue
-            except ObjectMissing as error:
-                missing += 1
-                if missing >= _PROOF:
-                    raise DatasetDamaged(
-                        f"shard {ref.key} is gone from the store; restore it or start a run on another dataset"
-                    ) from error
-                self._pause(delay)
-                continue
-            digest = hashlib.sha256(data).hexdigest()
-            if digest == ref.sha256:
-                return Shard(ref, data, True)
-            times = times + 1 if digest == wrong else 1
-            wrong = digest
-            _log.warning("shard_checksum_wrong", key=ref.key, times=times)
-            if times >= _PROOF:
-                return Shard(ref, data, False)
-            self._pause(self._wait)
+                self.counts.add(evictions=1)

@@ -76,8 +76,8 @@ def read_images(dataset: Dataset, cache: ShardCache, rows: Sequence[int], size: 
     pixels: list[NDArray[np.uint8]] = []
     captions: list[int] = []
     for row in rows:
-        shard = cache.get(dataset.shards[dataset.shard_of[row]])
-        group = decode_group(shard, dataset.rows[row], range(dataset.images_of(row)))
+        shard, found = cache.read(dataset.shards[dataset.shard_of[row]], dataset.rows[row], scattered=True)
+        group = decode_group(shard, found, range(dataset.images_of(row)))
         pixels += [np.asarray(image.resize((size, size), Image.Resampling.BICUBIC)) for image in group.images]
         captions += [row] * len(group.images)
     places = np.array(captions, dtype=np.int64)

@@ -17,6 +17,8 @@ from synfarm.contracts.randomness import key_of, shuffled_sample
 from synfarm_trainer.config import TrainConfig
 from synfarm_trainer.data.augment import apply_crop, draw_params, local_augment
 from synfarm_trainer.data.augment.uncut import CropKind, Uncut
+from synfarm_trainer.data.cache.ahead import Ahead
+from synfarm_trainer.data.cache.upcoming import Upcoming
 from synfarm_trainer.data.cells import draw_kept, draw_masks
 from synfarm_trainer.data.cropids import CropIds, global_crops
 from synfarm_trainer.data.decode import decode_group, read_caption
@@ -122,16 +124,30 @@ class Loader:
         self._uncut = config.execution.augment == "device"
         self._slice = plan.rank_slice(rank, world)
         self._pool = ThreadPoolExecutor(config.data.threads, thread_name_prefix="loader")
+        self._ahead: Ahead | None = None
 
     def close(self) -> None:
         self._cache.close()
+        if self._ahead is not None:
+            self._ahead.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def read_counts(self) -> dict[str, float]:
+        """What reading came to on this rank so far, by the names of ``Counted``."""
+        return self._cache.counts.told()
 
     def batches(self, start: int, stop: int) -> Iterator[RankBatch]:
         """Batches of steps ``start`` to ``stop - 1``; errors of the reading threads are raised here."""
         queue: deque[tuple[_Draws, list[Future[_Group]]]] = deque()
         following = start
+        data = self._config.data
+        if data.fetch_threads:
+            upcoming = Upcoming(self._dataset, self._plan, self._slice)
+            most = self._cache.most_ahead(data.fetch_ahead_mib << 20)
+            self._ahead = Ahead(self._cache, upcoming, stop=stop, threads=data.fetch_threads, max_bytes=most)
         for step in range(start, stop):
+            if self._ahead is not None:
+                self._ahead.advance(step, following)
             while following < stop and following <= step + self._config.data.prefetch_steps:
                 queue.append(self._submit(following))
                 following += 1
@@ -195,8 +211,9 @@ class Loader:
     def _group(self, draws: _Draws, place: int) -> _Group:
         """Read one caption's images and, unless that is left to the device, cut them."""
         row, views, captions = int(draws.rows[place]), self._config.data.views, len(draws.rows)
-        shard = self._cache.get(self._dataset.shards[self._dataset.shard_of[row]])
-        group = decode_group(shard, self._dataset.rows[row], draws.numbers[place].tolist())
+        ref = self._dataset.shards[self._dataset.shard_of[row]]
+        shard, found = self._cache.read(ref, self._dataset.rows[row])
+        group = decode_group(shard, found, draws.numbers[place].tolist())
         places = np.arange(place * views, (place + 1) * views)
         images = [np.asarray(image) for image in group.images] if self._uncut else []
         which = [kind.crops_of(places, captions * views) for kind in draws.kinds]
@@ -217,7 +234,7 @@ class Loader:
                 digest.update(crops[-1].tobytes())
         text = np.empty(0, dtype=np.int64)
         if (objective := self._config.objective).uses_texts:
-            text = encode_text(read_caption(shard, self._dataset.rows[row]), objective.text_context)
+            text = encode_text(read_caption(shard, found), objective.text_context)
         for data in (draws.bytes_of(place, captions), text.tobytes()):
             digest.update(data)
         refilled = tuple((row, wanted, taken) for wanted, taken in group.refilled)

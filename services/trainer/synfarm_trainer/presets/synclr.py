@@ -10,7 +10,14 @@ __all__ = ["EXECUTION", "METHOD", "PAPERS_HEADS", "PRESETS", "VIT_B16", "WHOLE_S
 
 EXECUTION: Mapping[str, Setting] = by(
     "ours: for many captions on server machines",
-    {"data.threads": 8, "data.cache_mib": 16_384, "checkpoint.every_steps": 1000, "execution.micro_captions": 16},
+    {
+        "data.threads": 8,
+        "data.cache_mib": 16_384,
+        "data.cache_disk_mib": 65_536,
+        "data.fetch_threads": 64,
+        "checkpoint.every_steps": 1000,
+        "execution.micro_captions": 16,
+    },
 )
 VIT_B16: Mapping[str, Setting] = {
     **by("paper: section 4.2, ViT-B/16", {"model.patch": 16, "model.width": 768, "model.depth": 12, "model.heads": 12}),

@@ -1,0 +1,104 @@
+"""Fetching by position: what the next positions of the epoch need is on its way long before their step is.
+
+Which groups those are the plan says, and nothing else; what arrives when changes nothing but how long a step waits.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+
+from synfarm.contracts.commits import GroupRow, ShardRef
+from synfarm_trainer.data.fetch import ShardCache
+
+__all__ = ["Ahead"]
+
+_LEAVING_SECONDS = 2.0
+"""How long a closing reader waits for requests in flight; daemon threads do not keep the process."""
+
+
+class Ahead:
+    """Threads that ask the store for what comes, in order of position. Use from one thread."""
+
+    def __init__(
+        self,
+        cache: ShardCache,
+        groups: Callable[[int], Iterable[tuple[ShardRef, GroupRow]]],
+        *,
+        stop: int,
+        threads: int,
+        max_bytes: int,
+    ) -> None:
+        """
+        Args:
+            groups: those of a step, in order of position.
+            stop: the first step that is not wanted.
+            threads: requests in flight, at most.
+            max_bytes: of what is asked for steps that are not over, on its way or here; the last of it may exceed
+                the bound.
+        """
+        self._cache, self._groups, self._stop = cache, groups, stop
+        self._threads, self._max_bytes = threads, max_bytes
+        self._upcoming: Iterator[tuple[int, ShardRef, GroupRow]] | None = None
+        self._next: tuple[int, ShardRef, GroupRow] | None = None
+        self._asked: deque[tuple[int, int]] = deque()
+        """(step, bytes) of what counts against the bound."""
+        self._bytes = 0
+        self._jobs: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        self._workers: list[threading.Thread] = []
+
+    @property
+    def asked_bytes(self) -> int:
+        return self._bytes
+
+    def advance(self, step: int, begun: int) -> None:
+        """Ask for more, up to the bound.
+
+        Args:
+            step: the one that is about to be taken; older ones no longer count.
+            begun: the first step whose groups nobody reads yet; earlier ones are not asked for any more.
+        """
+        while self._asked and self._asked[0][0] < step:
+            self._bytes -= self._asked.popleft()[1]
+        if self._upcoming is None:
+            self._upcoming = self._positions(begun)
+            self._next = next(self._upcoming, None)
+        while self._next is not None and self._bytes < self._max_bytes:
+            of, ref, row = self._next
+            if of >= begun and (wanted := self._cache.ask(ref, row)) is not None:
+                size, job = wanted
+                self._asked.append((of, size))
+                self._bytes += size
+                self._start(job)
+            self._next = next(self._upcoming, None)
+
+    def close(self) -> None:
+        """Drop what has not been sent. The cache is to be closed first, so that nobody waits for it."""
+        with suppress(Empty):
+            while True:
+                self._jobs.get_nowait()
+        for _ in self._workers:
+            self._jobs.put(None)
+        for worker in self._workers:
+            worker.join(_LEAVING_SECONDS / len(self._workers))
+
+    def _positions(self, start: int) -> Iterator[tuple[int, ShardRef, GroupRow]]:
+        for step in range(start, self._stop):
+            for ref, row in self._groups(step):
+                yield step, ref, row
+
+    def _start(self, job: Callable[[], object]) -> None:
+        self._jobs.put(job)
+        if len(self._workers) < self._threads:
+            worker = threading.Thread(target=self._work, name=f"fetch-{len(self._workers)}", daemon=True)
+            self._workers.append(worker)
+            worker.start()
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            # Whoever waits for it is told, and decides what becomes of the run.
+            with suppress(Exception):
+                job()
