@@ -100,13 +100,15 @@ class Trainer:
         # One transfer: losses and norm wait for the device together.
         numbers = torch.stack([x.to(device, torch.float64) for x in (*terms.losses.values(), gradient.norm())])
         *shares, norm = numbers.tolist()
-        mine = [*shares, *terms.monitors.values()]
+        counts = self._loader.read_counts()
+        mine = [*shares, *terms.monitors.values(), *counts.values()]
         mine += [float(len(batch.refilled)), float(self._stop_asked()), batch.wait_seconds]
         told = ranks.gather(torch.tensor([mine], dtype=torch.float64)).tolist()
         sums = [sum(column) for column in zip(*told, strict=True)]
         losses = dict(zip(terms.losses, sums, strict=False))
         losses["total"] = sum(terms.weights[name] * loss for name, loss in losses.items())
         monitors = {name: sums[len(terms.losses) + i] / ranks.world for i, name in enumerate(terms.monitors)}
+        reading = dict(zip(counts, sums[len(terms.losses) + len(monitors) :], strict=False))
         words = loss_words(index + 1, losses)
         if words is None and not math.isfinite(norm):
             held.take_back()
@@ -150,6 +152,7 @@ class Trainer:
             **(self._speed.of(seconds) if self._speed is not None else {}),
             refilled=self.refilled,
             monitors={**monitors, **self._collapse.see(index + 1, monitors)},
+            reading=reading,
         )
         return StepOutcome(metrics, stop=any(row[-2] for row in told), refills=refills)
 

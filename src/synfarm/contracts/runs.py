@@ -132,6 +132,11 @@ class StepMetrics(Contract):
     refilled: int = Field(default=0, ge=0)
     """Samples replaced so far because of damage at rest."""
     monitors: dict[str, float] = Field(default_factory=dict)
+    reading: dict[str, float] = Field(default_factory=dict)
+    """Of all ranks since this start: caption groups that were near (``hits``) or waited for (``misses``); ``requests``
+    to the store and ``bytes`` that it gave; reads made again because of damage on the way (``retries``) or because the
+    store was away (``waits``); shards that made room (``evictions``) or that the disk did not take (``disk_falls``);
+    groups that had rotted there (``disk_damaged``)."""
 
 
 class RunEnded(Contract):
