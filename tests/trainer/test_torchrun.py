@@ -15,6 +15,7 @@ from synfarm.faults import Faults
 from synfarm.settings import StoreSettings
 from synfarm.storage.memory import MemoryStore
 from synfarm.storage.minio_store import open_store
+from synfarm_trainer.launch.codes import ExitCode
 from synfarm_trainer.ranks import Ranks
 from synfarm_trainer.session import Session, Start
 
@@ -35,11 +36,10 @@ def start(settings: StoreSettings, state: Path, *, ranks: int, attempt: int, fau
         "SYNFARM_STORE_PREFIX": settings.prefix,
         "SYNFARM_FAULTS": faults,
     }
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
-    command += ["--rdzv-id", f"{RUN}-{attempt}", "-m", "synfarm_trainer.run"]
+    command = [sys.executable, "-m", "synfarm_trainer.launch", "--ranks", str(ranks)]
     command += ["--run-id", RUN, "--attempt", str(attempt), "--state-dir", str(state)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
-    if done.returncode and "-9" not in done.stderr:
+    if done.returncode not in {ExitCode.COMPLETED, ExitCode.LOST_RANK}:
         pytest.fail(done.stderr[-4000:])
     return done.returncode
 
@@ -94,7 +94,8 @@ def test_a_killed_rank_costs_nothing_and_batches_do_not_depend_on_the_ranks(
     write_run(store, write_dataset(store), ranks=ranks, overrides=overrides)
     open_attempt(store, 0)
     faults = f"train.step:unit={KILLED}:kill:{marker}"
-    assert start(store_settings, state, ranks=ranks, attempt=0, faults=faults) != 0
+    assert start(store_settings, state, ranks=ranks, attempt=0, faults=faults) == ExitCode.LOST_RANK
+    assert ending(state, 0)["reason"] == "lost_rank"
     assert marker.exists(), "the fault must fall inside the run"
     before = steps(state, 0)
     open_attempt(store, 1)

@@ -38,4 +38,4 @@ def _is_agent(pid: int) -> bool:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
-    return b"torch.distributed" in command or b"torchrun" in command
+    return any(agent in command for agent in (b"synfarm_trainer.launch", b"torch.distributed", b"torchrun"))

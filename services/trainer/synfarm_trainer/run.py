@@ -25,9 +25,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--run-id", required=True, type=check_ulid)
     parser.add_argument("--attempt", required=True, type=int)
     parser.add_argument("--state-dir", required=True, type=Path)
+    parser.add_argument("--new-attempt", action="store_true", help="rank 0 opens an attempt of its own")
     options = parser.parse_args(arguments)
     settings = ProcessSettings()
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    first_here = os.environ.get("LOCAL_RANK", "0") == "0"
     configure_logging(settings.log_level, settings.log_format, process=f"trainer-{rank}")
     log = get_logger(__name__)
     stop = threading.Event()
@@ -37,6 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     import torch.distributed as dist
 
     from synfarm.storage.minio_store import open_store
+    from synfarm_trainer.attempts import opened_attempt
     from synfarm_trainer.data.cache.opening import with_connections
     from synfarm_trainer.device import join_ranks
     from synfarm_trainer.ranks import Ranks
@@ -48,11 +51,14 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if world > 1:
             join_ranks()
-        store = open_store(with_connections(StoreSettings()))
-        session = Session(store, start, Ranks(rank, world), Faults(settings.faults), stop.is_set)
+        store, ranks = open_store(with_connections(StoreSettings())), Ranks(rank, world)
+        if options.new_attempt:
+            start = Start(start.run, opened_attempt(store, start.run, ranks), start.state_dir)
+        session = Session(store, start, ranks, Faults(settings.faults), stop.is_set)
         reason = session.train()
         session.close()
-        if rank == 0:
+        if first_here:
+            # On every machine: each one's launcher tells how its ranks ended.
             start.leave(reason, None, session.step)
     except Exception as error:
         reached = session.step if session is not None else 0

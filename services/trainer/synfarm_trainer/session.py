@@ -38,6 +38,7 @@ from synfarm_trainer.objectives.registry import build_objective
 from synfarm_trainer.optim import build_optimizer
 from synfarm_trainer.parallel import parallelize
 from synfarm_trainer.patience import patiently
+from synfarm_trainer.peers import tells_of_lost_peer
 from synfarm_trainer.ranks import Ranks
 from synfarm_trainer.speed import Speed, peak_of
 from synfarm_trainer.state import restore, snapshot
@@ -70,7 +71,9 @@ class Start:
 
 
 def exit_reason(error: Exception) -> str:
-    """The exit record's word for an error; ``crash`` is worth another start, the others are not."""
+    """The exit record's word for an error; ``crash`` and ``lost_rank`` are worth another start, the others are not."""
+    if tells_of_lost_peer(error):
+        return "lost_rank"
     if isinstance(error, NonFinite):
         return "nan"
     if isinstance(error, DatasetDamaged | DatasetInvalid):

@@ -14,7 +14,7 @@ import pytest
 
 from synfarm_trainer.launch.files import RunFiles
 from synfarm_trainer.launch.leftovers import MARK, end_marked, mark_of, marked
-from synfarm_trainer.launch.local import LocalLauncher, torchrun_command
+from synfarm_trainer.launch.local import LocalLauncher
 from synfarm_trainer.launch.outcome import last_lines, read_outcome
 
 RUN, OTHER = "0" * 26, "1" * 26
@@ -104,13 +104,6 @@ def test_a_mark_is_matched_whole(tmp_path: Path) -> None:
         longer.wait()
 
 
-def test_every_start_has_a_rendezvous_of_its_own(tmp_path: Path) -> None:
-    commands = [torchrun_command(RUN, attempt, 2, tmp_path) for attempt in (0, 1)]
-    ids = {command[command.index("--rdzv-id") + 1] for command in commands}
-    assert ids == {f"{RUN}-0", f"{RUN}-1"}
-    assert commands[0][-6:] == ["--run-id", RUN, "--attempt", "0", "--state-dir", str(tmp_path)]
-
-
 @pytest.mark.parametrize(
     ("record", "status", "ending", "words"),
     [
@@ -122,6 +115,9 @@ def test_every_start_has_a_rendezvous_of_its_own(tmp_path: Path) -> None:
         ('{"reason": "config"}', 1, "failed", "config"),
         ('{"reason": "crash", "detail": "boom"}', 1, "crashed", "crash: boom"),
         ('{"reason": "fenced"}', 1, "crashed", "fenced"),
+        ('{"reason": "lost_rank", "detail": "rank 1"}', 81, "crashed", "lost_rank: rank 1"),
+        ('{"reason": "terminated"}', 143, "stopped", None),
+        (None, 81, "crashed", "lost_rank: the training processes ended with status 81"),
         (None, -9, "crashed", "signal 9"),
         (None, 0, "crashed", "no exit record"),
         ("{", 0, "crashed", "damaged"),

@@ -12,21 +12,17 @@ from pathlib import Path
 from synfarm_trainer.launch.files import RunFiles
 from synfarm_trainer.launch.leftovers import MARK, end_marked, mark_of
 
-__all__ = ["LocalChild", "LocalLauncher", "torchrun_command"]
+__all__ = ["LocalChild", "LocalLauncher", "launch_command"]
 
 Command = Callable[[str, int, int, Path], Sequence[str]]
 """(run, attempt, ranks, state folder) to the command line of one start."""
 
 
-def torchrun_command(run: str, attempt: int, ranks: int, state_dir: Path) -> list[str]:
-    """torchrun as ``--standalone`` sets it up (c10d on a free loopback port), but with a rendezvous id of its own:
-    agents that share an id join each other's group."""
+def launch_command(run: str, attempt: int, ranks: int, state_dir: Path) -> list[str]:
+    """torchrun with exit codes of ours, see :mod:`synfarm_trainer.launch.codes`."""
     return [
-        *(sys.executable, "-m", "torch.distributed.run"),
-        *("--nnodes", "1", "--nproc-per-node", str(ranks), "--max-restarts", "0"),
-        *("--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "--rdzv-id", f"{run}-{attempt}"),
-        *("--local-addr", "127.0.0.1"),
-        *("-m", "synfarm_trainer.run", "--run-id", run, "--attempt", str(attempt), "--state-dir", str(state_dir)),
+        *(sys.executable, "-m", "synfarm_trainer.launch", "--run-id", run, "--attempt", str(attempt)),
+        *("--ranks", str(ranks), "--state-dir", str(state_dir)),
     ]
 
 
@@ -69,7 +65,7 @@ class LocalLauncher:
         self,
         files: RunFiles,
         *,
-        command: Command = torchrun_command,
+        command: Command = launch_command,
         env: Mapping[str, str] | None = None,
         grace: float = 20.0,
     ) -> None:

@@ -1,4 +1,4 @@
-"""How a start of a run ended: rank 0's own words where it could leave them, a crash where it could not."""
+"""How a start of a run ended: its ranks' own words where they could leave them, a crash where they could not."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-__all__ = ["ExitRecord", "Outcome", "last_lines", "read_outcome"]
+from synfarm_trainer.launch.codes import FINAL, NOT_COUNTED, ExitCode
+
+__all__ = ["ExitRecord", "Outcome", "last_lines", "outcome_of", "read_outcome"]
 
 Ending = Literal["completed", "stopped", "failed", "crashed"]
 
 
 class ExitRecord(BaseModel):
-    """``exit-<attempt>.json``, written by rank 0 as its last act."""
+    """``exit-<attempt>.json``, written by a rank as its last act."""
 
     model_config = ConfigDict(extra="ignore")
 
-    reason: Literal["completed", "stopped", "nan", "data", "config", "fenced", "crash"]
+    reason: Literal["completed", "stopped", "nan", "data", "config", "fenced", "crash", "lost_rank", "terminated"]
     detail: str | None = None
 
 
@@ -31,24 +33,29 @@ class Outcome:
     reason: str | None
 
 
-_FINAL = {"nan", "data", "config"}
+def outcome_of(code: ExitCode, detail: str | None = None) -> Outcome:
+    """What an exit code means, in the words of whoever ended with it."""
+    if code is ExitCode.COMPLETED:
+        return Outcome("completed", None)
+    if code in NOT_COUNTED:
+        return Outcome("stopped", detail)
+    words = f"{code.reason}: {detail}" if detail else code.reason
+    return Outcome("failed" if code in FINAL else "crashed", words)
 
 
 def read_outcome(record: Path, status: int) -> Outcome:
-    """The outcome of a start whose launcher ended with ``status``."""
+    """The outcome of a start whose launcher ended with ``status``; negative is a signal."""
+    how = f"signal {-status}" if status < 0 else f"status {status}"
     try:
         found = ExitRecord.model_validate_json(record.read_bytes())
     except FileNotFoundError:
-        how = f"signal {-status}" if status < 0 else f"status {status}"
-        return Outcome("crashed", f"the training processes ended with {how} and left no exit record")
+        words = f"the training processes ended with {how} and left no exit record"
+        if status in {ExitCode.LOST_RANK, ExitCode.TERMINATED}:
+            return outcome_of(ExitCode(status), words)
+        return Outcome("crashed", words)
     except ValidationError as error:
         return Outcome("crashed", f"the exit record {record.name} is damaged: {error.error_count()} errors")
-    if found.reason == "completed":
-        return Outcome("completed", None)
-    if found.reason == "stopped":
-        return Outcome("stopped", found.detail)
-    words = f"{found.reason}: {found.detail}" if found.detail else found.reason
-    return Outcome("failed" if found.reason in _FINAL else "crashed", words)
+    return outcome_of(ExitCode.of(found.reason), found.detail)
 
 
 def last_lines(log: Path, count: int = 12, limit: int = 1500) -> str:
