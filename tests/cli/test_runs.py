@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 import pytest
 
 from synfarm.contracts.presets import PresetList, PresetView
+from synfarm.contracts.runs import RunState
 from synfarm.contracts.views import RunPage, RunView
+from synfarm.sdk import client as sdk_client
 
 pytestmark = pytest.mark.integration
 
@@ -112,6 +115,23 @@ def test_refusals_of_a_start(farm: Any, arguments: tuple[str, ...], code: int, s
 
 
 def test_unknown_runs(farm: Any) -> None:
-    for command in ("show", "watch", "stop"):
+    for command in ("show", "watch", "stop", "resume"):
         assert farm.run("runs", command, NOBODYS).exit_code == 4
     assert farm.run("runs", "stop", DONE).exit_code == 0, "stopping what has ended changes nothing"
+
+
+def test_resume(farm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = farm.run("runs", "resume", DONE)
+    assert (done.exit_code, "nothing to resume" in done.stderr) == (2, True), done.stderr
+    # What is resumed would train: the service is not asked.
+    asked: list[str] = []
+
+    def go_on(runs: sdk_client.Runs, run: str) -> RunView:
+        asked.append(run)
+        return runs.get(run).model_copy(update={"state": RunState.QUEUED})
+
+    monkeypatch.setattr(sdk_client.Runs, "resume", go_on)
+    assert farm.run("runs", "resume", FAILED).stdout.split() == ["run", f"{FAILED}:", "queued"]
+    assert json.loads(farm.run("runs", "resume", FAILED, "--json").stdout)["state"] == "queued"
+    assert farm.run("runs", "resume", FAILED, "--watch").exit_code == 1, "it is watched to its end, which was a failure"
+    assert asked == [FAILED] * 3

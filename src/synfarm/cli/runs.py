@@ -1,4 +1,4 @@
-"""`synfarm runs`: train on finished jobs, look at runs, stop them."""
+"""`synfarm runs`: train on finished jobs, look at runs, stop them, go on with them."""
 
 from __future__ import annotations
 
@@ -155,4 +155,16 @@ def stop(farm: Farm, run: RunArgument, as_json: Json = False) -> None:
     """End a run after a last checkpoint."""
     with farm.client("trainer") as client, cures_of_the_command():
         view = client.runs.stop(run_id(client, run))
+    write_json(view) if as_json else say(output(), f"run {view.run}: {view.state.value}")
+
+
+@app.command()
+@on_farm
+def resume(farm: Farm, run: RunArgument, watch: Watch = False, as_json: Json = False) -> None:
+    """Go on from the last checkpoint of a run that was stopped or failed. Killed runs do so by themselves."""
+    with farm.client("trainer") as client, cures_of_the_command():
+        view = client.runs.resume(run_id(client, run))
+    if watch:
+        watch_run(farm, view.run, as_json=as_json)
+        return
     write_json(view) if as_json else say(output(), f"run {view.run}: {view.state.value}")
