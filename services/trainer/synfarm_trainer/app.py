@@ -12,16 +12,21 @@ from synfarm.auth import Authenticator
 from synfarm.contracts.problems import PROBLEM_MEDIA_TYPE, Problem
 from synfarm.storage.protocol import ObjectStore, StoreUnavailable
 from synfarm.web import install
+from synfarm_trainer.api.journal import JournalTail
+from synfarm_trainer.api.keeping import Keeping, RunnerLimits
 from synfarm_trainer.api.operations import operations_router
+from synfarm_trainer.api.placement import Placement
 from synfarm_trainer.api.presets import presets_router
 from synfarm_trainer.api.records import RunRecords, new_ulid
 from synfarm_trainer.api.routes import RunRoutes
-from synfarm_trainer.api.runner import Runner, RunnerLimits
+from synfarm_trainer.api.runner import Runner
 from synfarm_trainer.api.stream import EventHub
 from synfarm_trainer.api.submission import Submission
 from synfarm_trainer.api.views import RunViews
 from synfarm_trainer.config import to_dict
+from synfarm_trainer.launch.devices import parse_devices
 from synfarm_trainer.launch.files import RunFiles
+from synfarm_trainer.launch.leases import Leases
 from synfarm_trainer.launch.local import LocalLauncher
 from synfarm_trainer.launch.protocol import Launcher
 from synfarm_trainer.presets import resolve
@@ -51,9 +56,17 @@ def build_app(
         grace=settings.grace_seconds,
         shutdown_grace=settings.shutdown_grace_seconds,
     )
-    runner = Runner(records, launcher or LocalLauncher(files, grace=settings.grace_seconds), hub, files, limits)
+    placement = Placement(parse_devices(settings.devices), settings.max_ranks)
+    tools = Keeping(
+        records=records,
+        launcher=launcher or LocalLauncher(files, grace=settings.grace_seconds),
+        hub=hub,
+        open_tail=lambda run, attempt: JournalTail(files.journal(run, attempt)),
+        limits=limits,
+    )
+    runner = Runner(tools, placement, Leases(settings.lease_dir))
     views = RunViews(records, runner, files)
-    submission = Submission(store, records, _resolve, settings.max_ranks)
+    submission = Submission(store, records, _resolve, placement)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from tempfile import gettempdir
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from synfarm_trainer.launch.devices import parse_devices
 
 __all__ = ["TrainerSettings"]
 
@@ -22,7 +26,11 @@ class TrainerSettings(BaseSettings):
     cache_dir: Path | None = None
     """Where runs with ``data.cache_disk_mib`` keep shards; None: in the state folder. Services may share it."""
     max_ranks: int = Field(default=8, ge=1)
-    """Most ranks that a run may ask for on this machine."""
+    """Most ranks that a run may ask for on this machine; on a set of ``devices``, as many as it has GPUs."""
+    devices: str = ""
+    """Sets of GPUs, one run a set: ``0,1;2,3``; ``cpu`` is a set without. Empty: one run at a time has the machine."""
+    lease_dir: Path = Field(default_factory=lambda: Path(gettempdir()) / f"synfarm-leases-{os.getuid()}")
+    """Locks of GPUs; shared by all trainers of a machine, so that no two of them use the same one."""
     barren_restarts: int = Field(default=3, ge=0)
     """Restarts in a row without a newer committed checkpoint before a run counts as failed."""
     grace_seconds: float = Field(default=20.0, gt=0)
@@ -37,3 +45,9 @@ class TrainerSettings(BaseSettings):
     """``/healthz`` fails when the runner has shown no life for this long."""
     body_limit: int = Field(default=1 << 20, ge=1 << 10)
     """Bytes of a request body."""
+
+    @field_validator("devices")
+    @classmethod
+    def _can_be_parsed(cls, value: str) -> str:
+        parse_devices(value)
+        return value

@@ -226,6 +226,10 @@ def run_facts(run: RunView) -> Table:
     if run.attempt is not None:
         resumed = f", resumed from step {run.resumed_step}" if run.resumed_step else ""
         rows["attempt"] = f"{run.attempt}{resumed}"
+    if run.queue_position is not None:
+        rows["queue"] = f"place {run.queue_position}"
+    if run.devices not in {None, "all"}:
+        rows["devices"] = f"{run.devices}"
     if run.last_checkpoint is not None:
         rows["checkpoint"] = f"step {run.last_checkpoint}"
     if run.evals:

@@ -152,6 +152,10 @@ class RunView(Contract):
     resumed_step: int | None = None
     last_checkpoint: int | None = None
     evals: dict[str, JsonValue] = Field(default_factory=dict)
+    queue_position: int | None = None
+    """Of a queued run: 1 for the one whose turn is next. An owner's second run waits for everyone's first."""
+    devices: str | None = None
+    """The set of devices that it has, as ``SYNFARM_TRAINER_DEVICES`` names it."""
     as_of: Moment
 
 

@@ -45,6 +45,8 @@ class Snapshot:
     last_checkpoint: int | None = None
     evals: dict[str, JsonValue] = field(default_factory=dict)
     reason: str | None = None
+    devices: str | None = None
+    """Of the set that it has."""
     progress_at: datetime = field(default_factory=utc_now)
 
 
@@ -55,6 +57,12 @@ class LiveRun:
         self._lock = threading.Lock()
         self._now = Snapshot(state)
         self._window: deque[StepMetrics] = deque(maxlen=WINDOW)
+        self.stop_asked = threading.Event()
+
+    def ask_to_stop(self) -> None:
+        """A user asked for its end."""
+        self.change(state=RunState.STOPPING)
+        self.stop_asked.set()
 
     @property
     def now(self) -> Snapshot:
@@ -71,7 +79,7 @@ class LiveRun:
         """A new start: it goes on from its checkpoint, so the steps lost behind it are not shown as done."""
         self._window.clear()
         self.change(
-            state=RunState.STARTING,
+            state=RunState.STOPPING if self.stop_asked.is_set() else RunState.STARTING,
             attempt=attempt,
             resumed_step=resumed_step,
             step=resumed_step,

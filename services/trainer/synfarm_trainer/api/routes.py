@@ -72,7 +72,7 @@ class RunRoutes:
         """Freeze the run, pin its jobs, queue it."""
         spec = self.submission.submit(request, who, idempotency_key)
         if self.records.ended(spec.run) is None:
-            self.runner.submit(spec.run)
+            self.runner.submit(spec)
         return self.views.view(spec)
 
     def page(self, who: CurrentPrincipal, cursor: str | None = None, limit: Limit = 20) -> RunPage:
@@ -188,7 +188,7 @@ class RunRoutes:
             )
         if ended is not None:
             self.records.reopen(run)
-        self.runner.submit(run)
+        self.runner.submit(spec)
         return self.views.view(spec)
 
     def _spec(self, run: str, who: Principal) -> RunSpec:

@@ -16,6 +16,7 @@ from synfarm.contracts.problems import ProblemError
 from synfarm.contracts.runs import DatasetRef, RunRequest, RunSpec
 from synfarm.idempotency import claim
 from synfarm.storage.protocol import ObjectMissing, ObjectStore
+from synfarm_trainer.api.placement import Placement, check_place
 from synfarm_trainer.api.records import RunRecords, new_ulid
 from synfarm_trainer.api.refused import config_refused
 from synfarm_trainer.api.weights import check_weights
@@ -33,7 +34,7 @@ class Submission:
     store: ObjectStore
     records: RunRecords
     resolve: Resolve
-    max_ranks: int
+    placement: Placement
 
     def submit(self, request: RunRequest, who: Principal, key: str | None) -> RunSpec:
         """The run of the request: a new one, or the one that ``key`` made before.
@@ -97,14 +98,7 @@ class Submission:
             raise config_refused(error) from error
         if len(set(request.jobs)) != len(request.jobs):
             raise ProblemError(422, "job_twice", "A job is listed twice.", field="jobs", hint="List every job once.")
-        if request.ranks > self.max_ranks:
-            raise ProblemError(
-                422,
-                "too_many_ranks",
-                f"This trainer starts at most {self.max_ranks} ranks, not {request.ranks}.",
-                field="ranks",
-                hint=f"Ask for {self.max_ranks} or fewer, or raise SYNFARM_TRAINER_MAX_RANKS.",
-            )
+        check_place(self.placement, request.ranks, config)
         batch, cell = config["data"]["captions_per_batch"], config["data"]["cell_captions"]
         if batch % (request.ranks * cell):
             raise ProblemError(

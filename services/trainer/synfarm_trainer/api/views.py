@@ -71,6 +71,8 @@ class RunViews:
             resumed_step=now.resumed_step,
             last_checkpoint=now.last_checkpoint,
             evals=now.evals,
+            devices=now.devices,
+            queue_position=self.runner.queue_position(spec.run) if now.state is RunState.QUEUED else None,
             as_of=utc_now(),
         )
 

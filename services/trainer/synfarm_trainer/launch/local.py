@@ -9,8 +9,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from synfarm_trainer.launch.devices import ALL, DeviceSet
 from synfarm_trainer.launch.files import RunFiles
 from synfarm_trainer.launch.leftovers import MARK, end_marked, mark_of
+from synfarm_trainer.launch.outcome import Outcome, last_lines, read_outcome
 
 __all__ = ["LocalChild", "LocalLauncher", "launch_command"]
 
@@ -29,19 +31,20 @@ def launch_command(run: str, attempt: int, ranks: int, state_dir: Path) -> list[
 class LocalChild:
     """A launcher process that leads a session of its own, so that one signal reaches its whole group."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log: Path, mark: str) -> None:
-        self._process, self._log, self._mark = process, log, mark
+    def __init__(self, process: subprocess.Popen[bytes], attempt: int, record: Path, log: Path, mark: str) -> None:
+        self._process, self._record, self._log, self._mark = process, record, log, mark
+        self.attempt = attempt
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
-    @property
-    def log(self) -> Path:
-        return self._log
+    def poll(self) -> Outcome | None:
+        status = self._process.poll()
+        return None if status is None else read_outcome(self._record, status)
 
-    def poll(self) -> int | None:
-        return self._process.poll()
+    def last_lines(self) -> str:
+        return last_lines(self._log)
 
     def terminate(self) -> None:
         # To the launcher alone: torchrun passes it on, and a second one would count as impatience.
@@ -61,6 +64,8 @@ class LocalLauncher:
     service that is itself killed with SIGKILL; the ranks ask the same of the agent.
     """
 
+    outlives_service = False
+
     def __init__(
         self,
         files: RunFiles,
@@ -71,13 +76,14 @@ class LocalLauncher:
     ) -> None:
         self._files, self._command, self._env, self._grace = files, command, dict(env or {}), grace
 
-    def start(self, run: str, attempt: int, ranks: int) -> LocalChild:
+    def start(self, run: str, attempt: int, ranks: int, devices: DeviceSet = ALL) -> LocalChild:
         folder = self._files.folder(run)
         folder.mkdir(parents=True, exist_ok=True)
         mark = mark_of(self._files.state_dir, run)
         env = {
             **os.environ,
             **self._env,
+            **devices.environment(),
             MARK: mark,
             "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(max(1, int(self._grace))),
             "PYTHONUNBUFFERED": "1",
@@ -95,7 +101,10 @@ class LocalLauncher:
                 env=env,
                 start_new_session=True,
             )
-        return LocalChild(process, log, mark)
+        return LocalChild(process, attempt, self._files.exit_record(run, attempt), log, mark)
+
+    def adopt(self, run: str) -> None:
+        """Nothing: children die with their service."""
 
     def clear(self, run: str) -> int:
         return end_marked(mark_of(self._files.state_dir, run))

@@ -2,42 +2,67 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Protocol
 
-__all__ = ["Child", "Launcher"]
+from synfarm_trainer.launch.devices import DeviceSet
+from synfarm_trainer.launch.outcome import Outcome
+
+__all__ = ["Child", "Launcher", "LauncherAway"]
+
+
+class LauncherAway(Exception):
+    """What starts processes cannot be asked now; the message says what to do. Waited for, never a run's fault."""
 
 
 class Child(Protocol):
-    """One start of a run: the launcher process and all ranks below it."""
+    """One start of a run: all its ranks, on however many machines."""
 
-    def poll(self) -> int | None:
-        """Exit status of the launcher process, None while it runs."""
+    @property
+    def attempt(self) -> int:
+        """With which it was started."""
+
+    def poll(self) -> Outcome | None:
+        """How it ended, None while it runs."""
 
     def terminate(self) -> None:
         """Ask all ranks to save and leave (SIGTERM)."""
 
     def kill(self) -> None:
-        """End every process of this start at once and wait until they are gone."""
+        """End every process of this start at once and wait until they are gone.
 
-    @property
-    def log(self) -> Path:
-        """Where its output goes."""
+        Raises:
+            LauncherAway: not known whether they are.
+        """
+
+    def last_lines(self) -> str:
+        """The end of what it wrote, for a human who asks why; empty if that is not known."""
 
 
 class Launcher(Protocol):
-    """Starts the ranks of one attempt; must be used from one long-lived thread (parent-death signals)."""
+    """Starts the ranks of one attempt; each run from one long-lived thread (parent-death signals)."""
 
-    def start(self, run: str, attempt: int, ranks: int) -> Child:
+    outlives_service: bool
+    """Starts go on when the service leaves, to be adopted by the next; their ranks open further attempts."""
+
+    def start(self, run: str, attempt: int, ranks: int, devices: DeviceSet) -> Child:
         """Start an attempt.
 
         Raises:
-            OSError: the command could not be started.
+            OSError: it was refused, and would be again.
+            LauncherAway: try again.
+        """
+
+    def adopt(self, run: str) -> Child | None:
+        """The start of an earlier service that is still there, if starts outlive services.
+
+        Raises:
+            LauncherAway: try again.
         """
 
     def clear(self, run: str) -> int:
-        """End what is left of every earlier attempt of ``run`` on this machine; how many processes that were.
+        """End what is left of every earlier attempt of ``run``; how many processes (or objects) that were.
 
         Raises:
             TimeoutError: a process outlived SIGKILL.
+            LauncherAway: try again.
         """
