@@ -48,7 +48,12 @@ class Service:
 
     def open(self) -> TestClient:
         settings = TrainerSettings(
-            state_dir=self.state_dir, backoff_seconds=0.01, grace_seconds=5, shutdown_grace_seconds=3, **self.settings
+            state_dir=self.state_dir,
+            lease_dir=self.state_dir / "leases",
+            backoff_seconds=0.01,
+            grace_seconds=5,
+            shutdown_grace_seconds=3,
+            **self.settings,
         )
 
         def command(run: str, attempt: int, ranks: int, state_dir: Path) -> list[str]:

@@ -42,6 +42,7 @@ def leave(reason: str, detail: str | None = None) -> None:
 
 
 signal.signal(signal.SIGTERM, on_term)
+(folder / f"devices-{attempt}").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "as the machine has"))
 (folder / f"started-{attempt}").write_text(str(os.getpid()))
 step = plan.get("from", 0)
 write("state", {"state": "running", "step": step, "resumed_step": step})

@@ -57,7 +57,7 @@ class Submission:
     ) -> RunSpec:
         results = [self._result(job, who, config) for job in request.jobs]
         self._enough(results, config)
-        check_weights(self.records, config["model"]["init_from"], who)
+        check_weights(self.records, config["model"], who)
         spec = RunSpec(
             run=run,
             owner=who.owner,
@@ -137,6 +137,14 @@ class Submission:
                 f"Job {job} ended {ended.state.value}.",
                 field="jobs",
                 hint=f"POST /v1/jobs/{job}/retry on the caption API opens a new generation, or name another job.",
+            )
+        if not ended.counts.captions:
+            raise ProblemError(
+                409,
+                "job_empty",
+                f"Job {job} ended without a caption that has images.",
+                field="jobs",
+                hint=f"Name another job; GET /v1/jobs/{job}/failures of the caption API says what went wrong.",
             )
         return ended
 
