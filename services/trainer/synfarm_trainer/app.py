@@ -12,8 +12,10 @@ from synfarm.auth import Authenticator
 from synfarm.contracts.problems import PROBLEM_MEDIA_TYPE, Problem
 from synfarm.storage.protocol import ObjectStore, StoreUnavailable
 from synfarm.web import install
+from synfarm_trainer.api.curve import RunCurve
 from synfarm_trainer.api.journal import JournalTail
 from synfarm_trainer.api.keeping import Keeping, RunnerLimits
+from synfarm_trainer.api.metrics_parts import MetricsParts
 from synfarm_trainer.api.operations import operations_router
 from synfarm_trainer.api.placement import Placement
 from synfarm_trainer.api.presets import presets_router
@@ -65,7 +67,8 @@ def build_app(
         limits=limits,
     )
     runner = Runner(tools, placement, Leases(settings.lease_dir))
-    views = RunViews(records, runner, files)
+    curve = RunCurve(records, MetricsParts(store), files, runner.follows)
+    views = RunViews(records, runner, curve)
     submission = Submission(store, records, _resolve, placement)
 
     @asynccontextmanager

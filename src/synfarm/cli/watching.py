@@ -44,7 +44,7 @@ def _only_news() -> Callable[[V], None]:
     last: list[object] = [None]
 
     def write(view: V) -> None:
-        news = view.model_dump(exclude={"as_of"})
+        news = view.model_dump(exclude={"as_of", "trainerStatus"})
         if news != last[0]:
             last[0] = news
             write_json(view)

@@ -12,6 +12,7 @@ from synfarm.contracts.ids import CaptionId, JobId, RunId
 from synfarm.contracts.jobs import JobSpec, JobState
 from synfarm.contracts.manifests import Counts
 from synfarm.contracts.runs import DatasetRef, RunState
+from synfarm.contracts.trainer_status import TrainerStatus
 
 __all__ = ["JobPage", "JobPlan", "JobView", "Range", "RunPage", "RunView", "SampleGroup", "SamplePage"]
 
@@ -156,7 +157,10 @@ class RunView(Contract):
     """Of a queued run: 1 for the one whose turn is next. An owner's second run waits for everyone's first."""
     devices: str | None = None
     """The set of devices that it has, as ``SYNFARM_TRAINER_DEVICES`` names it."""
+    trainerStatus: TrainerStatus | None = None
+    """The same in short, under Kubeflow's names (KEP-2779)."""
     as_of: Moment
+    """When this was so. Long ago for a run that has ended, and for one that says it runs while its machine is dead."""
 
 
 class RunPage(Contract):

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from synfarm.contracts.base import Moment
+from synfarm.contracts.runs import StepMetrics
 from synfarm.telemetry import get_logger
 
-__all__ = ["JournalLine", "JournalTail"]
+__all__ = ["JournalLine", "JournalTail", "first_step", "last_step", "steps_after"]
 
 _log = get_logger(__name__)
 _CHUNK = 4 << 20
+_NEAR = 1 << 16
+"""Bytes that are read through rather than halved once more."""
 
 
 class JournalLine(BaseModel):
@@ -52,3 +56,62 @@ class JournalTail:
         except FileNotFoundError:
             return b""
         return chunk[: chunk.rfind(b"\n") + 1]
+
+
+def steps_after(path: Path, step: int) -> Iterator[StepMetrics]:
+    """The step lines after ``step``, found by halving the file: it may be hundreds of megabytes. None without a file."""
+    try:
+        handle = path.open("rb")
+    except FileNotFoundError:
+        return
+    with handle:
+        low, high = 0, handle.seek(0, 2)
+        while high - low > _NEAR:
+            middle = (low + high) // 2
+            handle.seek(middle)
+            handle.readline()  # the rest of a line that began before
+            found = next(_steps(handle), None)
+            if found is not None and found.step <= step:
+                low = handle.tell()
+            else:
+                high = middle
+        handle.seek(low)
+        yield from (line for line in _steps(handle) if line.step > step)
+
+
+def first_step(path: Path) -> int | None:
+    """Number of the first step in a journal; None without any."""
+    found = next(steps_after(path, -1), None)
+    return found.step if found is not None else None
+
+
+def last_step(path: Path) -> StepMetrics | None:
+    """The last step line of a journal; None without any."""
+    try:
+        handle = path.open("rb")
+    except FileNotFoundError:
+        return None
+    with handle:
+        size = handle.seek(0, 2)
+        back = _NEAR
+        while True:
+            handle.seek(max(0, size - back))
+            if back < size:
+                handle.readline()
+            last = None
+            for last in _steps(handle):
+                pass
+            if last is not None or back >= size:
+                return last
+            back *= 4
+
+
+def _steps(handle: BinaryIO) -> Iterator[StepMetrics]:
+    """Whole step lines from where ``handle`` stands; others are passed over."""
+    while (line := handle.readline()).endswith(b"\n"):
+        try:
+            read = JournalLine.model_validate_json(line)
+            if read.type == "step":
+                yield StepMetrics.model_validate(read.data)
+        except ValidationError:
+            continue  # told by the tail that follows the run

@@ -1,10 +1,9 @@
-"""What the store knows of runs: specs, attempts, checkpoints, metrics, evaluations and how they ended."""
+"""What the store knows of runs: specs, attempts, checkpoints, evaluations and how they ended."""
 
 from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -14,7 +13,7 @@ from ulid import ULID
 from synfarm.contracts import layout
 from synfarm.contracts.base import Contract, Moment, utc_now
 from synfarm.contracts.ids import RunId
-from synfarm.contracts.runs import CheckpointCommit, RunAttempt, RunEnded, RunSpec, StepMetrics
+from synfarm.contracts.runs import CheckpointCommit, RunAttempt, RunEnded, RunSpec
 from synfarm.storage.protocol import ObjectMissing, ObjectStore
 from synfarm.telemetry import get_logger
 
@@ -111,20 +110,6 @@ class RunRecords:
             for step, attempt in self.checkpoint_keys(run)
         )
         return [commit for commit in found if commit is not None]
-
-    def metrics(self, run: str, attempt: int) -> Iterator[StepMetrics]:
-        """The steps of one attempt that have been uploaded."""
-        prefix = f"{layout.metrics_prefix(run)}{attempt:06d}-"
-        for info in self.store.list(prefix):
-            for line in self.store.get(info.key).splitlines():
-                if line:
-                    yield StepMetrics.from_bytes(line)
-
-    def last_metrics(self, run: str) -> StepMetrics | None:
-        """The newest uploaded step."""
-        keys = [info.key for info in self.store.list(layout.metrics_prefix(run))]
-        lines = self.store.get(keys[-1]).splitlines() if keys else []
-        return StepMetrics.from_bytes(lines[-1]) if lines else None
 
     def evals(self, run: str) -> dict[str, JsonValue]:
         """Evaluation records by step, then by name."""

@@ -80,6 +80,11 @@ class Runner:
             places = [waiting.run for waiting in self._queue.order(self._busy.values())]
         return places.index(run) + 1 if run in places else None
 
+    def follows(self, run: str, attempt: int) -> bool:
+        """Whether this start of the run goes on here."""
+        live = self.live(run)
+        return live is not None and live.now.attempt == attempt
+
     def snapshots(self) -> list[Snapshot]:
         """Every run that this process knows and that has not ended."""
         with self._lock:

@@ -1,8 +1,13 @@
-"""Answers about runs: computed from the store's records and, while a run lives, from its journal."""
+"""Answers about runs: computed from the store's records and, while a run lives here, from its journal.
+
+Of a run that nobody follows here (its machine is dead, or another replica has it) the store tells what was known last,
+and ``as_of`` when that was.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from pydantic import JsonValue
@@ -10,12 +15,12 @@ from pydantic import JsonValue
 from synfarm.contracts.base import utc_now
 from synfarm.contracts.runs import RunEnded, RunSpec, RunState, StepMetrics
 from synfarm.contracts.views import RunView
-from synfarm_trainer.api.journal import JournalTail
+from synfarm_trainer.api.curve import RunCurve
 from synfarm_trainer.api.live import Snapshot
 from synfarm_trainer.api.records import RunRecords
 from synfarm_trainer.api.runner import Runner
 from synfarm_trainer.collapse import warnings_of
-from synfarm_trainer.launch.files import RunFiles
+from synfarm_trainer.trainer_status import trainer_status
 
 __all__ = ["RunViews", "total_steps"]
 
@@ -32,15 +37,15 @@ class RunViews:
 
     records: RunRecords
     runner: Runner
-    files: RunFiles
+    curve: RunCurve
 
     def view(self, spec: RunSpec) -> RunView:
         """The run now."""
         live = self.runner.live(spec.run)
-        ended = None
-        if live is None:
-            ended = self.records.ended(spec.run)
-        now = live.now if live is not None else self._from_store(spec.run, ended)
+        if live is not None:
+            now, as_of = live.now, utc_now()
+        else:
+            now, as_of = self._from_store(spec, self.records.ended(spec.run))
         total = total_steps(spec.config)
         # Between the last step and the record of the end the run still evaluates and exports.
         seconds = now.seconds_per_step
@@ -73,20 +78,42 @@ class RunViews:
             evals=now.evals,
             devices=now.devices,
             queue_position=self.runner.queue_position(spec.run) if now.state is RunState.QUEUED else None,
-            as_of=utc_now(),
+            trainerStatus=trainer_status(
+                step=now.step,
+                total=total,
+                epoch=now.epoch,
+                losses=now.losses,
+                images_per_second=now.images_per_second,
+                remaining_seconds=eta,
+                evals=now.evals,
+                at=as_of,
+            ),
+            as_of=as_of,
         )
 
-    def _from_store(self, run: str, ended: RunEnded | None) -> Snapshot:
+    def _from_store(self, spec: RunSpec, ended: RunEnded | None) -> tuple[Snapshot, datetime]:
+        """What was known last, and when."""
+        run = spec.run
         attempts = self.records.attempts(run)
         attempt = self.records.attempt(run, attempts[-1]) if attempts else None
-        last = self.records.last_metrics(run)
+        of, last = self.curve.last(run, attempts) or (None, None)
+        step = last.step if last else 0
+        if attempt is not None and of != attempt.number:
+            step = attempt.resumed_step
+        state = RunState.STARTING if attempt is not None else RunState.QUEUED
         if ended is not None:
-            state = ended.state
-        else:
-            state = RunState.STOPPING if self.records.is_stopped(run) else RunState.QUEUED
-        return Snapshot(
+            state, step = ended.state, ended.step
+        elif self.records.is_stopped(run):
+            state = RunState.STOPPING
+        elif attempt is not None and of == attempt.number:
+            state = RunState.RUNNING
+        times = [spec.created_at]
+        times += [attempt.started_at] if attempt else []
+        times += [last.at] if last else []
+        times += [ended.ended_at] if ended else []
+        snapshot = Snapshot(
             state=state,
-            step=ended.step if ended is not None else (last.step if last else 0),
+            step=step,
             epoch=last.epoch if last else 0.0,
             losses=dict(last.losses) if last else {},
             images_per_second=last.images_per_second if last else None,
@@ -94,6 +121,7 @@ class RunViews:
             mfu=last.mfu if last else None,
             mfu_achievable=last.mfu_achievable if last else None,
             warnings=warnings_of(last.monitors) if last else (),
+            seconds_per_step=last.seconds if last else None,
             data_wait_share=min(1.0, last.data_wait_seconds / last.seconds) if last and last.seconds else None,
             refilled=last.refilled if last else 0,
             attempt=attempt.number if attempt else None,
@@ -102,23 +130,8 @@ class RunViews:
             evals=ended.evals if ended is not None else self.records.evals(run),
             reason=ended.reason if ended is not None else None,
         )
+        return snapshot, max(times)
 
     def metrics(self, run: str, since: int, limit: int) -> list[StepMetrics]:
-        """One line a step, after step ``since``, in order: a later attempt's steps replace those it went back behind.
-
-        The local journal is ahead of what has been uploaded; the store knows what other machines did.
-        """
-        steps: dict[int, StepMetrics] = {}
-        for number in self.records.attempts(run):
-            attempt = self.records.attempt(run, number)
-            if attempt is None:
-                continue
-            steps = {step: line for step, line in steps.items() if step <= attempt.resumed_step}
-            journal = self.files.journal(run, number)
-            if journal.exists():
-                lines = (line for line in JournalTail(journal).read() if line.type == "step")
-                found = [StepMetrics.model_validate(line.data) for line in lines]
-            else:
-                found = list(self.records.metrics(run, number))
-            steps.update((line.step, line) for line in found)
-        return [steps[step] for step in sorted(steps) if step > since][:limit]
+        """One line a step, after step ``since``, in order: a later attempt's steps replace those it went back behind."""
+        return self.curve.page(run, since, limit)
