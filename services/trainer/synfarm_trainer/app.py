@@ -12,6 +12,7 @@ from synfarm.auth import Authenticator
 from synfarm.contracts.problems import PROBLEM_MEDIA_TYPE, Problem
 from synfarm.storage.protocol import ObjectStore, StoreUnavailable
 from synfarm.web import install
+from synfarm_trainer.api.artifacts import artifacts_router
 from synfarm_trainer.api.curve import RunCurve
 from synfarm_trainer.api.journal import JournalTail
 from synfarm_trainer.api.keeping import Keeping, RunnerLimits
@@ -98,4 +99,5 @@ def build_app(
     app.include_router(operations_router(store, runner, settings.health_age_seconds))
     app.include_router(presets_router())
     app.include_router(RunRoutes(records, runner, views, hub, submission, settings.heartbeat_seconds).router())
+    app.include_router(artifacts_router(records))
     return app

@@ -16,6 +16,7 @@ __all__ = [
     "Artifact",
     "ArtifactList",
     "CaptionPage",
+    "CheckpointInfo",
     "CheckpointList",
     "ConceptSet",
     "ConceptSetInfo",
@@ -100,10 +101,19 @@ class MetricsPage(Contract):
     """Pass as ``since`` for what comes after."""
 
 
-class CheckpointList(Contract):
-    """``GET /v1/runs/{id}/checkpoints``."""
+class CheckpointInfo(CheckpointCommit):
+    """A committed checkpoint and what the store has of it."""
 
-    items: tuple[CheckpointCommit, ...]
+    bytes: int = Field(ge=0)
+    """Of all its files."""
+    whole: bool
+    """Every file is there in the size that the commit names. Their content is only read by a run that resumes."""
+
+
+class CheckpointList(Contract):
+    """``GET /v1/runs/{id}/checkpoints``: the one that counts is last."""
+
+    items: tuple[CheckpointInfo, ...]
 
 
 class EvalTable(Contract):
@@ -118,6 +128,9 @@ class Artifact(Contract):
     name: str
     size: int = Field(ge=0)
     """Bytes."""
+    media_type: str = "application/octet-stream"
+    modified_at: Moment | None = None
+    """By the store's clock."""
 
 
 class ArtifactList(Contract):

@@ -275,7 +275,8 @@ def test_artifacts_and_pages(service: Any, ended: Ended) -> None:
         service.store.put(layout.export_file(runs[0], "backbone.json"), b'{"a": 1}')
         service.store.put(layout.eval_record(runs[0], 0, "knn.json"), json.dumps({"top1": 0.5}).encode())
         assert client.get(f"/v1/runs/{runs[0]}/artifacts/backbone.json").json() == {"a": 1}
-        assert client.get(f"/v1/runs/{runs[0]}/artifacts").json()["items"] == [{"name": "backbone.json", "size": 8}]
+        (item,) = client.get(f"/v1/runs/{runs[0]}/artifacts").json()["items"]
+        assert (item["name"], item["size"], item["media_type"]) == ("backbone.json", 8, "application/json")
         assert client.get(f"/v1/runs/{runs[0]}/artifacts/..%2Frun.json").status_code == 404
         assert client.get(f"/v1/runs/{runs[0]}/artifacts/.hidden").json()["code"] == "artifact_not_found"
         assert client.get(f"/v1/runs/{runs[0]}/evals").json() == {"evals": {"0": {"knn": {"top1": 0.5}}}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -59,7 +60,7 @@ class JournalTail:
 
 
 def steps_after(path: Path, step: int) -> Iterator[StepMetrics]:
-    """The step lines after ``step``, found by halving the file: it may be hundreds of megabytes. None without a file."""
+    """The step lines after ``step``, found by halving the file, which may be large; nothing without a file."""
     try:
         handle = path.open("rb")
     except FileNotFoundError:
@@ -98,11 +99,9 @@ def last_step(path: Path) -> StepMetrics | None:
             handle.seek(max(0, size - back))
             if back < size:
                 handle.readline()
-            last = None
-            for last in _steps(handle):
-                pass
-            if last is not None or back >= size:
-                return last
+            found = deque(_steps(handle), maxlen=1)
+            if found or back >= size:
+                return found[0] if found else None
             back *= 4
 
 

@@ -23,7 +23,8 @@ _KNOWN = 4096
 
 Bounds = tuple[int, int]
 """First and last step of a part."""
-K, V = TypeVar("K"), TypeVar("V")
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class MetricsParts:

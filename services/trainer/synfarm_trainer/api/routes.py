@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-import mimetypes
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
-from fastapi.responses import StreamingResponse
 
 from synfarm.auth import Principal
-from synfarm.contracts import layout
 from synfarm.contracts.base import utc_now
 from synfarm.contracts.ids import RunId
-from synfarm.contracts.pages import Artifact, ArtifactList, CheckpointList, MetricsPage
+from synfarm.contracts.pages import CheckpointList, MetricsPage
 from synfarm.contracts.problems import ProblemError
 from synfarm.contracts.runs import RunEnded, RunRequest, RunSpec, RunState
 from synfarm.contracts.views import RunPage, RunView
 from synfarm.web import CurrentPrincipal, event_stream
+from synfarm_trainer.api.checkpoints import list_checkpoints
 from synfarm_trainer.api.records import RunRecords
 from synfarm_trainer.api.runner import Runner
+from synfarm_trainer.api.seen import seen_run
 from synfarm_trainer.api.stream import EventHub
 from synfarm_trainer.api.submission import Submission
 from synfarm_trainer.api.views import RunViews
 
 __all__ = ["RunRoutes"]
 
-_CHUNK = 4 << 20
 Limit = Annotated[int, Query(ge=1, le=200)]
-
-
-def _not_found(run: str) -> ProblemError:
-    return ProblemError(404, "run_not_found", f"There is no run {run}.", field="run", hint="GET /v1/runs lists yours.")
 
 
 @dataclass(frozen=True)
@@ -57,8 +50,6 @@ class RunRoutes:
         add("/{run}/events", self.events, methods=["GET"], response_class=Response)
         add("/{run}/checkpoints", self.checkpoints, methods=["GET"], response_model=CheckpointList)
         add("/{run}/evals", self.evals, methods=["GET"])
-        add("/{run}/artifacts", self.artifacts, methods=["GET"], response_model=ArtifactList)
-        add("/{run}/artifacts/{name}", self.artifact, methods=["GET"], response_class=Response)
         add("/{run}/stop", self.stop, methods=["POST"], status_code=202, response_model=RunView)
         add("/{run}/resume", self.resume, methods=["POST"], status_code=202, response_model=RunView)
         return router
@@ -120,44 +111,14 @@ class RunRoutes:
         return event_stream(self.hub.log(run).follow(last_event_id, full_state), heartbeat=self.heartbeat)
 
     def checkpoints(self, run: RunId, who: CurrentPrincipal) -> CheckpointList:
+        """Those that are committed, the one that counts last: newest attempt, then latest step."""
         self._spec(run, who)
-        return CheckpointList(items=tuple(self.records.checkpoints(run)))
+        return CheckpointList(items=list_checkpoints(self.records, run))
 
     def evals(self, run: RunId, who: CurrentPrincipal) -> dict[str, Any]:
         """Evaluation records by step, then by name."""
         self._spec(run, who)
         return {"evals": self.records.evals(run)}
-
-    def artifacts(self, run: RunId, who: CurrentPrincipal) -> ArtifactList:
-        self._spec(run, who)
-        prefix = layout.export_prefix(run)
-        infos = self.records.store.list(prefix)
-        return ArtifactList(items=tuple(Artifact(name=i.key.removeprefix(prefix), size=i.size) for i in infos))
-
-    def artifact(self, run: RunId, name: str, who: CurrentPrincipal) -> Response:
-        """An exported file, streamed."""
-        self._spec(run, who)
-        try:
-            key = layout.export_file(run, name)
-        except ValueError:
-            key = None
-        info = self.records.store.head(key) if key is not None else None
-        if info is None:
-            raise ProblemError(
-                404,
-                "artifact_not_found",
-                "This run has no such artifact.",
-                field="name",
-                hint=f"GET /v1/runs/{run}/artifacts lists them; they are written when a run completes.",
-            )
-
-        def body() -> Iterator[bytes]:
-            for offset in range(0, info.size, _CHUNK):
-                yield self.records.store.get_range(info.key, offset, min(_CHUNK, info.size - offset))
-
-        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-        headers = {"Content-Length": str(info.size), "Content-Disposition": f'attachment; filename="{name}"'}
-        return StreamingResponse(body(), media_type=kind, headers=headers)
 
     def stop(self, run: RunId, who: CurrentPrincipal) -> RunView:
         """End the run after a last checkpoint; stopping twice is the same as once."""
@@ -192,8 +153,4 @@ class RunRoutes:
         return self.views.view(spec)
 
     def _spec(self, run: str, who: Principal) -> RunSpec:
-        """The run, if it exists and the caller may see it: both refusals look the same."""
-        spec = self.records.spec(run)
-        if spec is None or not who.may_see(spec.owner):
-            raise _not_found(run)
-        return spec
+        return seen_run(self.records, run, who)

@@ -133,5 +133,5 @@ class RunViews:
         return snapshot, max(times)
 
     def metrics(self, run: str, since: int, limit: int) -> list[StepMetrics]:
-        """One line a step, after step ``since``, in order: a later attempt's steps replace those it went back behind."""
+        """In order, one line a step after ``since``: a later attempt replaces what it went back behind."""
         return self.curve.page(run, since, limit)
