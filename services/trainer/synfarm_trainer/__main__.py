@@ -13,6 +13,7 @@ from synfarm.storage.protocol import StoreError
 from synfarm.telemetry import configure_logging, get_logger
 from synfarm_trainer.app import build_app
 from synfarm_trainer.settings import TrainerSettings
+from synfarm_trainer.sinks.opening import SinkSettings, missing_packages
 
 
 def main() -> int:
@@ -31,6 +32,8 @@ def main() -> int:
         return 2
     if auth.auth == "off":
         log.warning("auth_off", hint="everyone who reaches this port is an administrator")
+    for sink, cure in missing_packages(SinkSettings()).items():
+        log.warning("sink_not_installed", sink=sink, hint=cure)
     try:
         store = open_proven(StoreSettings())
     except StoreError as error:

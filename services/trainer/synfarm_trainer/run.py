@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 from synfarm.contracts.ids import check_ulid
@@ -45,16 +46,20 @@ def main(arguments: list[str] | None = None) -> int:
     from synfarm_trainer.ranks import Ranks
     from synfarm_trainer.session import Session, Start, exit_detail, exit_reason
     from synfarm_trainer.settings import TrainerSettings
+    from synfarm_trainer.sinks.fan_out import Sinks
+    from synfarm_trainer.sinks.opening import SinkSettings, open_sinks
 
     start = Start(options.run_id, options.attempt, options.state_dir, TrainerSettings().cache_dir)
     session: Session | None = None
+    sinks: Sinks | None = None
     try:
         if world > 1:
             join_ranks()
         store, ranks = open_store(with_connections(StoreSettings())), Ranks(rank, world)
         if options.new_attempt:
-            start = Start(start.run, opened_attempt(store, start.run, ranks), start.state_dir)
-        session = Session(store, start, ranks, Faults(settings.faults), stop.is_set)
+            start = replace(start, attempt=opened_attempt(store, start.run, ranks))
+        sinks = open_sinks(SinkSettings(), start.state_dir) if rank == 0 else None
+        session = Session(store, start, ranks, Faults(settings.faults), stop.is_set, sinks)
         reason = session.train()
         session.close()
         if first_here:
@@ -64,11 +69,18 @@ def main(arguments: list[str] | None = None) -> int:
         reached = session.step if session is not None else 0
         log.error("run_failed", run=start.run, step=reached, exc_info=True)
         start.leave(exit_reason(error), exit_detail(error)[:2000], reached)
+        if sinks is not None:
+            sinks.write("state", {"state": "failed", "step": reached})
+            sinks.close(5.0)
         # Without waiting for threads: other ranks and uploads may hang on what has just failed.
         sys.stderr.flush()
         os._exit(1)
     if world > 1:
         dist.destroy_process_group()
+    if sinks is not None and not sinks.close(15.0):
+        # What they have left running must not hold up the end of the run.
+        sys.stderr.flush()
+        os._exit(0)
     return 0
 
 

@@ -40,6 +40,8 @@ from synfarm_trainer.parallel import parallelize
 from synfarm_trainer.patience import patiently
 from synfarm_trainer.peers import tells_of_lost_peer
 from synfarm_trainer.ranks import Ranks
+from synfarm_trainer.sinks.fan_out import Sinks
+from synfarm_trainer.sinks.protocol import RunOpening
 from synfarm_trainer.speed import Speed, peak_of
 from synfarm_trainer.state import restore, snapshot
 
@@ -98,14 +100,20 @@ class Session:
     """Built by ``run.py``; :meth:`train` runs to the end, to a stop, or to an error."""
 
     def __init__(
-        self, store: ObjectStore, start: Start, ranks: Ranks, faults: Faults, stop_asked: Callable[[], bool]
+        self,
+        store: ObjectStore,
+        start: Start,
+        ranks: Ranks,
+        faults: Faults,
+        stop_asked: Callable[[], bool],
+        sinks: Sinks | None = None,
     ) -> None:
         """Read the spec and data, build everything, load the newest whole checkpoint.
 
         Raises:
             ValueError, DatasetInvalid, StoreError: the run cannot begin; the message names the field.
         """
-        self._store, self._start, self._ranks = store, start, ranks
+        self._store, self._start, self._ranks, self._sinks = store, start, ranks, sinks
         self.spec = RunSpec.from_bytes(patiently(store.get, layout.run(start.run)))
         self.config: TrainConfig = from_dict(self.spec.config)
         token = RunAttempt.from_bytes(patiently(store.get, layout.attempt(start.run, start.attempt))).token
@@ -198,6 +206,8 @@ class Session:
             NonFinite, DatasetDamaged, Fenced, StoreError: the run cannot go on.
         """
         config, first = self.config, self.step
+        if self._sinks is not None:
+            self._sinks.begin(RunOpening(self.spec, self._start.attempt, first, config.schedule.steps))
         used = {"captions": len(self._dataset.rows), "left_out": self._dataset.left_out}
         begun = {"state": "running", "step": first, "resumed_step": first, "steps": config.schedule.steps}
         self._tell("state", {**begun, "data": used})
@@ -239,6 +249,8 @@ class Session:
     def _tell(self, kind: Any, data: dict[str, Any]) -> None:
         if self._journal is not None:
             self._journal.write(kind, data)
+        if self._sinks is not None:
+            self._sinks.write(kind, data)
 
     def _record(self, outcome: StepOutcome) -> None:
         if self._metrics is not None:
@@ -249,6 +261,8 @@ class Session:
             self._tell("step", metrics.model_dump(mode="json"))
             self._metrics.add(metrics)
             self._warn(metrics)
+        for sink, fault in (self._sinks.news() if self._sinks is not None else {}).items():
+            self._tell("state", {"state": "running", "step": self.step, "sink_off": {"sink": sink, "why": fault}})
         if (failure := self._passes.failure) is not None and not self._told_failure:
             self._told_failure = True
             self._tell("state", {"state": "running", "step": self.step, "compile_failed": failure})
