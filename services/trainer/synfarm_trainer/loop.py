@@ -26,6 +26,7 @@ from synfarm_trainer.optim import set_hyperparameters
 from synfarm_trainer.ranks import Ranks
 from synfarm_trainer.schedules import ema_momentum, learning_rate, weight_decay
 from synfarm_trainer.speed import Speed
+from synfarm_trainer.step_time import Laps
 
 __all__ = ["NonFinite", "StepOutcome", "Trainer"]
 
@@ -84,6 +85,7 @@ class Trainer:
 
     def _step(self, batch: RankBatch, since: float) -> StepOutcome:
         config, ranks, index = self._config, self._ranks, batch.step
+        laps = Laps(since, batch.wait_seconds)
         lr = learning_rate(index, config.schedule, config.optim)
         momentum = ema_momentum(index, config.schedule, config.ema)
         set_hyperparameters(self._optimizer, lr=lr, weight_decay=weight_decay(index, config.schedule, config.optim))
@@ -96,6 +98,8 @@ class Trainer:
         terms = self._objective.accumulate_gradients(share, ranks, step=index, micro_crops=micro, separate=separate)
         # Asked anew: an objective may hold some still during its first steps.
         parameters = [p for p in self._objective.student.parameters() if p.requires_grad]
+        if ranks.world > 1:
+            laps.end("gradients")
         gradient = ranks.sum_gradients(parameters)
         # One transfer: losses and norm wait for the device together.
         numbers = torch.stack([x.to(device, torch.float64) for x in (*terms.losses.values(), gradient.norm())])
@@ -104,6 +108,7 @@ class Trainer:
         mine = [*shares, *terms.monitors.values(), *counts.values()]
         mine += [float(len(batch.refilled)), float(self._stop_asked()), batch.wait_seconds]
         told = ranks.gather(torch.tensor([mine], dtype=torch.float64)).tolist()
+        laps.end("exchange" if ranks.world > 1 else "gradients")
         sums = [sum(column) for column in zip(*told, strict=True)]
         losses = dict(zip(terms.losses, sums, strict=False))
         losses["total"] = sum(terms.weights[name] * loss for name, loss in losses.items())
@@ -135,6 +140,7 @@ class Trainer:
         if (teacher := self._objective.teacher) is not None:
             ema.update(teacher, self._objective.student, momentum)
 
+        laps.end("update")
         seconds = time.perf_counter() - since
         digests = ranks.gather(torch.from_numpy(batch.digests))
         metrics = StepMetrics(
@@ -151,6 +157,7 @@ class Trainer:
             images_per_second=config.data.captions_per_batch * config.data.views / seconds,
             **(self._speed.of(seconds) if self._speed is not None else {}),
             refilled=self.refilled,
+            split=laps.seconds,
             monitors={**monitors, **self._collapse.see(index + 1, monitors)},
             reading=reading,
         )

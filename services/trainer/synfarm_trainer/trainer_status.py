@@ -8,6 +8,7 @@ from datetime import datetime
 from pydantic import JsonValue
 
 from synfarm.contracts.trainer_status import TrainerMetric, TrainerStatus
+from synfarm_trainer.top1 import newest_top1
 
 __all__ = ["trainer_status"]
 
@@ -30,21 +31,10 @@ def trainer_status(
     values |= {f"loss.{name}": value for name, value in losses.items() if name != "total"}
     if images_per_second is not None:
         values["imagesPerSecond"] = images_per_second
-    values |= _newest(evals)
+    values |= {f"eval.{name}": value for name, value in newest_top1(evals).items()}
     return TrainerStatus(
         progressPercentage=min(100, 100 * step // total),
         estimatedRemainingSeconds=None if remaining_seconds is None else max(0, round(remaining_seconds)),
         metrics=tuple(TrainerMetric(name=name, value=f"{value:.6g}") for name, value in values.items()),
         lastUpdatedTime=at,
     )
-
-
-def _newest(evals: Mapping[str, JsonValue]) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for step in sorted((step for step in evals if step.isdigit()), key=int):
-        named = evals[step]
-        for name, record in named.items() if isinstance(named, dict) else ():
-            top1 = record.get("top1") if isinstance(record, dict) else None
-            if isinstance(top1, float | int):
-                found[f"eval.{name}"] = float(top1)
-    return found

@@ -65,6 +65,9 @@ for _ in range(plan["steps"]):
             "seconds": 0.5,
             "data_wait_seconds": 0.1,
             "images_per_second": 100.0,
+            "mfu": 0.4,
+            "split": {"data": 0.1, "gradients": 0.25, "update": 0.05},
+            "monitors": {"key_spread": 0.9, "cache_hits": 3.0},
         },
     )
 if plan["end"] == "hang":

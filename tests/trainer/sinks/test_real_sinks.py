@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +45,7 @@ def _tell(sinks: Sinks, attempt: int, first: int, last: int, ending: str | None)
 
 
 @pytest.fixture
-def two_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def two_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A run that reached step 6, was killed, and went on from step 4 to the end: in the sink of that name."""
 
     def tell(sink: str) -> None:
@@ -54,7 +53,7 @@ def two_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]
         for start in ((0, 1, 6, None), (1, 5, 8, "completed")):
             _tell(open_sinks(SinkSettings(), tmp_path), *start)
 
-    yield tell
+    return tell
 
 
 def test_tensorboard_has_one_curve_of_both_starts(two_starts: Any, tmp_path: Path) -> None:

@@ -37,6 +37,11 @@ class Snapshot:
     mfu_achievable: float | None = None
     warnings: tuple[str, ...] = ()
     """Of the last step's monitors."""
+    monitors: dict[str, float] = field(default_factory=dict)
+    seconds_by_part: dict[str, float] = field(default_factory=dict)
+    """Of all steps since this service follows the run: ``StepMetrics.split``, ``other`` for the rest."""
+    images: float = 0.0
+    """Trained on in those steps."""
     seconds_per_step: float | None = None
     data_wait_share: float | None = None
     refilled: int = 0
@@ -57,6 +62,7 @@ class LiveRun:
         self._lock = threading.Lock()
         self._now = Snapshot(state)
         self._window: deque[StepMetrics] = deque(maxlen=WINDOW)
+        self._parts: dict[str, float] = {}
         self.stop_asked = threading.Event()
 
     def ask_to_stop(self) -> None:
@@ -112,6 +118,9 @@ class LiveRun:
         seconds = sum(m.seconds for m in self._window)
         wait = sum(m.data_wait_seconds for m in self._window)
         state = self.now.state
+        other = max(0.0, metrics.seconds - sum(metrics.split.values()))
+        for part, spent in {**metrics.split, "other": other}.items():
+            self._parts[part] = self._parts.get(part, 0.0) + spent
         self.change(
             state=RunState.RUNNING if state is RunState.STARTING else state,
             step=metrics.step,
@@ -123,6 +132,9 @@ class LiveRun:
             mfu=_mean([m.mfu for m in self._window]),
             mfu_achievable=_mean([m.mfu_achievable for m in self._window]),
             warnings=warnings_of(metrics.monitors),
+            monitors=dict(metrics.monitors),
+            seconds_by_part=dict(self._parts),
+            images=self.now.images + metrics.images_per_second * metrics.seconds,
             data_wait_share=min(1.0, wait / seconds) if seconds > 0 else None,
             refilled=metrics.refilled,
         )

@@ -85,10 +85,10 @@ class Runner:
         live = self.live(run)
         return live is not None and live.now.attempt == attempt
 
-    def snapshots(self) -> list[Snapshot]:
-        """Every run that this process knows and that has not ended."""
+    def snapshots(self) -> dict[str, Snapshot]:
+        """Every run that this process knows and that has not ended, by id."""
         with self._lock:
-            return [live.now for live in self._live.values()]
+            return {run: live.now for run, live in self._live.items()}
 
     def submit(self, spec: RunSpec) -> None:
         """Queue a run; one that is known already stays where it is."""

@@ -1,0 +1,59 @@
+"""What Prometheus reads of a run while it goes on, and that nothing is left of it afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from synfarm_trainer.step_time import Laps
+
+Labels = frozenset[tuple[str, str]]
+
+
+def _scrape(client: Any) -> dict[tuple[str, Labels], float]:
+    families = text_string_to_metric_families(client.get("/metrics").text)
+    return {(s.name, frozenset(s.labels.items())): s.value for family in families for s in family.samples}
+
+
+def test_a_run_is_told_by_its_id_until_it_ends(
+    service: Any, ended: Callable[..., Any], wait_for: Callable[..., Any]
+) -> None:
+    service.plan({"steps": 4, "end": "hang"})
+    with service.open() as client:
+        run = client.post("/v1/runs", json={"jobs": [service.add_job()]}).json()["run"]
+        waiting = client.post("/v1/runs", json={"jobs": [service.add_job()]}).json()["run"]
+        wait_for(lambda: client.get(f"/v1/runs/{run}").json()["step"] == 4)
+        told = _scrape(client)
+
+        def value(name: str, **labels: str) -> float:
+            return told[f"synfarm_trainer_{name}", frozenset(labels.items())]
+
+        assert value("runs", state="running") == value("runs", state="queued") == 1
+        assert value("run_step", run=run) == 4
+        assert value("run_images_per_second", run=run) == 100
+        assert value("run_images_total", run=run) == 4 * 0.5 * 100
+        assert value("run_data_wait_share", run=run) == 0.2
+        assert value("run_mfu", run=run) == 0.4
+        assert value("run_loss", run=run, term="total") == 0.25
+        assert value("run_monitor", run=run, monitor="cache_hits") == 3
+        parts = {"data": 0.4, "gradients": 1.0, "update": 0.2, "other": 0.4}
+        assert {part: value("run_step_seconds_total", run=run, part=part) for part in parts} == pytest.approx(parts)
+        assert ("synfarm_trainer_run_checkpoint_step", frozenset({("run", run)})) not in told, "there is none yet"
+        assert not [labels for _, labels in told if ("run", waiting) in labels], "what waits has no numbers"
+        client.post(f"/v1/runs/{waiting}/stop")
+        client.post(f"/v1/runs/{run}/stop")
+        ended(client, run)
+        assert not [labels for _, labels in _scrape(client) if ("run", run) in labels]
+
+
+def test_laps_are_the_whole_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([10.0, 13.0, 13.5, 15.0])
+    monkeypatch.setattr("synfarm_trainer.step_time.time.perf_counter", lambda: next(now))
+    laps = Laps(since=8.0, waited=1.5)
+    for part in ("gradients", "exchange", "update"):
+        laps.end(part)
+    assert laps.seconds == {"data": 1.5, "between": 0.5, "gradients": 3.0, "exchange": 0.5, "update": 1.5}
+    assert sum(laps.seconds.values()) == 15.0 - 8.0
