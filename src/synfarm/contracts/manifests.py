@@ -8,7 +8,9 @@ from typing import Literal, Self
 
 from pydantic import Field
 
+from synfarm.contracts.asking import is_none
 from synfarm.contracts.base import Contract, Moment
+from synfarm.contracts.columns import ColumnsRef
 from synfarm.contracts.commits import Commit, ShardRef
 from synfarm.contracts.ids import JobId, Sha256
 from synfarm.contracts.jobs import JobState
@@ -93,6 +95,8 @@ class ManifestPart(Contract):
     sha256: Sha256
     units: int = Field(ge=0)
     groups: int = Field(ge=0)
+    columns: ColumnsRef | None = Field(default=None, exclude_if=is_none)
+    """The same units group by group; parts of older versions have none."""
 
 
 class Ended(Contract):
@@ -129,8 +133,10 @@ def read_part(data: bytes) -> list[ManifestLine]:
 
 
 def manifest_hash(parts: Iterable[ManifestPart]) -> str:
-    """The hash that a run freezes: over the parts' keys and hashes, in order."""
+    """The hash that a run freezes: over the keys and hashes of the parts and their columns, in order."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(f"{part.key} {part.sha256}\n".encode())
+        if part.columns is not None:
+            digest.update(f"{part.columns.key} {part.columns.sha256}\n".encode())
     return digest.hexdigest()

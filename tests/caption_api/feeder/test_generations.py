@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
 from synfarm.contracts import layout
-from synfarm.contracts.commits import Failure
+from synfarm.contracts.commits import Commit, Failure
 from synfarm.contracts.jobs import JobState
-from synfarm.contracts.manifests import read_part
+from synfarm.contracts.manifests import manifest_hash, read_part
 from synfarm.contracts.renders import Stage
 from synfarm.queue.lease import Lease
 from synfarm.queue.unit import UnitFault
+from synfarm.storage.columns_file import read_columns
+from synfarm.storage.group_columns import UnitColumns, split_units
 from synfarm.storage.protocol import StoreUnavailable
 
 pytestmark = pytest.mark.integration
@@ -172,3 +176,72 @@ def test_cancelling_a_retry_keeps_every_unit_that_was_made(farm: Any) -> None:
     ended = farm.finish(spec)
     assert (ended.state, ended.counts.units_committed) == (JobState.CANCELLED, 149)
     assert [line.unit for line in lines(farm, ended)] == [unit for unit in range(150) if unit != 3]
+
+
+def columns_of(farm: Any, ended: Any) -> dict[int, UnitColumns]:
+    found: dict[int, UnitColumns] = {}
+    for part in ended.parts:
+        found |= split_units(read_columns(farm.store, part.columns))
+    return found
+
+
+def committed(farm: Any, spec: Any, units: Iterable[int]) -> dict[int, UnitColumns]:
+    """What the columns ought to be."""
+    found = {}
+    for unit in units:
+        data = farm.store.get(layout.commit(spec.job, unit))
+        if (own := UnitColumns.of(Commit.from_bytes(data), hashlib.sha256(data).hexdigest())) is not None:
+            found[unit] = own
+    return found
+
+
+def test_every_part_has_the_columns_of_its_commits(farm: Any) -> None:
+    spec = with_dead_units(farm, 3)
+    first = farm.ended(spec)
+    assert columns_of(farm, first) == committed(farm, spec, [unit for unit in range(20) if unit != 3])
+    assert first.manifest_sha256 == manifest_hash(first.parts)
+    assert first.manifest_sha256 != manifest_hash([part.model_copy(update={"columns": None}) for part in first.parts])
+    farm.open_generation(spec, 2, "retry", 78)
+    assert columns_of(farm, farm.finish(spec)) == committed(farm, spec, range(20))
+
+
+def test_a_later_generation_reads_columns_in_place_of_commits(farm: Any) -> None:
+    spec = farm.submit(captions=78)
+    farm.finish(spec)
+    read: list[str] = []
+    get = farm.store.get
+    farm.store.get = lambda key: (read.append(key), get(key))[1]
+    farm.open_generation(spec, 2, "extend", 90)
+    ended = farm.finish(spec)
+    units = {layout.parse_unit(key)[2] for key in read if "/commits/" in key}
+    assert not units & set(range(19))
+    assert {20, 21} <= units
+    farm.store.get = get
+    assert columns_of(farm, ended) == committed(farm, spec, range(ended.counts.units_committed))
+
+
+def test_a_generation_after_one_of_an_older_version_reads_its_commits(farm: Any) -> None:
+    """It wrote no columns, and its end record names none."""
+    spec = farm.submit(captions=78)
+    ended = farm.finish(spec)
+    older = tuple(part.model_copy(update={"columns": None}) for part in ended.parts)
+    for part in ended.parts:
+        farm.store.delete(part.columns.key)
+    record = ended.model_copy(update={"parts": older, "manifest_sha256": manifest_hash(older)})
+    assert b"columns" not in record.to_bytes()
+    farm.store.put(layout.ended(spec.job, 1), record.to_bytes())
+    farm.open_generation(spec, 2, "extend", 90)
+    again = farm.finish(spec)
+    assert columns_of(farm, again) == committed(farm, spec, range(again.counts.units_committed))
+    assert again.draws == ended.draws + 12 + 2 * sum(index % 7 == 6 for index in range(78, 90))
+
+
+def test_parts_that_an_older_version_wrote_of_a_running_job_stay_without(farm: Any) -> None:
+    spec = farm.submit(captions=78)
+    while not farm.store.head(layout.manifest_columns(spec.job, 1, 0)):
+        farm.tick()
+        farm.work_off()
+    farm.store.delete(layout.manifest_columns(spec.job, 1, 0))
+    farm.feeder = farm.new_feeder()
+    farm.redis.delete(farm.keys.leader)
+    assert [part.columns is None for part in farm.finish(spec).parts] == [True, False, False]

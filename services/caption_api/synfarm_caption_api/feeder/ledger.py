@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
@@ -17,6 +18,7 @@ from synfarm.contracts.jobs import JobSpec
 from synfarm.contracts.layout import FAN
 from synfarm.contracts.manifests import Counts, ManifestLine, ManifestPart, Progress
 from synfarm.queue.rates import UnitTiming, timing_of
+from synfarm.storage.group_columns import UnitColumns
 from synfarm.storage.protocol import ObjectInfo, ObjectMissing, ObjectStore
 from synfarm.telemetry import get_logger
 from synfarm_caption_api.feeder.manifest import create_part, recall_part
@@ -39,6 +41,8 @@ class FinishedUnit:
     draws: int
     rejections: dict[str, int]
     timing: UnitTiming | None = None
+    columns: UnitColumns | None = None
+    """Of a unit with a shard."""
 
     @property
     def counts(self) -> Counts:
@@ -205,17 +209,25 @@ class Ledger:
             return known is None or (known.line.status == "dead" and unit in self._committed and unit >= self.watermark)
 
         new = sorted(unit for unit in self._committed | self._dead if unit >= self.base and is_new(unit))
-        known = [unit for unit in new if (line := self._before.line(unit)) and line.status == "committed"]
-        unknown = sorted(set(new) - set(known)) if known else new
-        lines = [line for line in map(self._before.line, known) if line]
-        remembered = [FinishedUnit(line, line.groups, 0, {}) for line in lines]
-        return [*remembered, *self._readers.map(self._read, unknown[: self._reads])]
+        remembered = {unit: told for unit in new if (told := self._remembered(unit)) is not None}
+        unknown = [unit for unit in new if unit not in remembered]
+        return [*remembered.values(), *self._readers.map(self._read, unknown[: self._reads])]
+
+    def _remembered(self, unit: int) -> FinishedUnit | None:
+        """A unit that the generation before has as committed, if it tells all that its commit would."""
+        line = self._before.line(unit)
+        if line is None or line.status != "committed":
+            return None
+        columns = self._before.columns(unit) if line.shard is not None else None
+        if line.shard is not None and columns is None:
+            return None
+        return FinishedUnit(line, line.groups, 0, {}, columns=columns)
 
     def _read(self, unit: int) -> FinishedUnit:
         """One unit's outcome; a commit wins over a dead letter."""
         job = self.spec.job
         if unit in self._committed:
-            return self._committed_unit(Commit.from_bytes(self._store.get(layout.commit(job, unit))))
+            return self._committed_unit(self._store.get(layout.commit(job, unit)))
         failure = Failure.from_bytes(self._store.get(layout.failure(job, unit)))
         line = ManifestLine(unit=unit, status="dead", reason=failure.reason)
         try:
@@ -226,9 +238,10 @@ class Ledger:
             sums = 0, 0, {}
         return FinishedUnit(line, *sums)
 
-    def _committed_unit(self, commit: Commit) -> FinishedUnit:
-        timing = timing_of(commit, self.spec.render)
-        return FinishedUnit(ManifestLine.of(commit), *self._caption_sums(commit.unit), timing)
+    def _committed_unit(self, data: bytes) -> FinishedUnit:
+        commit = Commit.from_bytes(data)
+        timing, columns = timing_of(commit, self.spec.render), UnitColumns.of(commit, hashlib.sha256(data).hexdigest())
+        return FinishedUnit(ManifestLine.of(commit), *self._caption_sums(commit.unit), timing, columns)
 
     def _caption_sums(self, unit: int) -> tuple[int, int, dict[str, int]]:
         """Captions written, draws and rejections of a unit; zero if it died before its captions were written.
@@ -268,7 +281,8 @@ class Ledger:
                     revived.append(self._finished[unit])
         lines = [self._finished[unit].line for unit in units]
         number = self.part_count
-        self._parts[number] = create_part(self._store, self.spec.job, self.generation, number, lines)
+        columns = {unit: told for unit in units if (told := self._finished[unit].columns) is not None}
+        self._parts[number] = create_part(self._store, self.spec.job, self.generation, number, lines, columns)
         self.part_count += 1
         for unit in units:
             if unit < self.watermark:

@@ -9,11 +9,13 @@ from synfarm.contracts import layout
 from synfarm.contracts.base import utc_now
 from synfarm.contracts.commits import Failure
 from synfarm.contracts.generations import Opening
-from synfarm.contracts.manifests import Counts, Ended, ManifestLine, Progress, read_part
+from synfarm.contracts.manifests import Counts, Ended, ManifestLine, ManifestPart, Progress, read_part
 from synfarm.contracts.renders import Stage
 from synfarm.queue.board import Board
 from synfarm.queue.specs import read_openings
-from synfarm.storage.protocol import ObjectMissing, ObjectStore
+from synfarm.storage.columns_file import read_columns
+from synfarm.storage.group_columns import UnitColumns, split_units
+from synfarm.storage.protocol import ObjectMissing, ObjectStore, StoreDamaged
 from synfarm.telemetry import get_logger
 
 __all__ = ["FormerGeneration", "reopen"]
@@ -94,8 +96,9 @@ class FormerGeneration:
             generation: 0: there is none.
         """
         self._store, self._job, self._generation, self._part_units = store, job, generation, part_units
-        self._keys: list[str] | None = None if generation else []
+        self._written: tuple[ManifestPart, ...] | None = None if generation else ()
         self._parts: OrderedDict[int, dict[int, ManifestLine]] = OrderedDict()
+        self._columns: OrderedDict[int, dict[int, UnitColumns]] = OrderedDict()
         self._lock = threading.Lock()
 
     def line(self, unit: int) -> ManifestLine | None:
@@ -107,18 +110,44 @@ class FormerGeneration:
         if not self._generation:
             return None
         with self._lock:
-            if self._keys is None:
-                ended = Ended.from_bytes(self._store.get(layout.ended(self._job, self._generation)))
-                self._keys = [part.key for part in ended.parts]
-            number = unit // self._part_units
-            if number >= len(self._keys):
+            found = self._part(unit)
+            if found is None:
                 return None
+            number, part = found
             if number not in self._parts:
-                lines = read_part(self._store.get(self._keys[number]))
-                self._parts[number] = {line.unit: line for line in lines}
+                self._parts[number] = {line.unit: line for line in read_part(self._store.get(part.key))}
                 while len(self._parts) > _PARTS_KEPT:
                     self._parts.popitem(last=False)
             return self._parts[number].get(unit)
+
+    def columns(self, unit: int) -> UnitColumns | None:
+        """What its columns say of a unit; None: they do not have it, or cannot be believed."""
+        with self._lock:
+            found = self._part(unit)
+            if found is None:
+                return None
+            number, part = found
+            if number not in self._columns:
+                self._columns[number] = self._read_columns(part)
+                while len(self._columns) > _PARTS_KEPT:
+                    self._columns.popitem(last=False)
+            return self._columns[number].get(unit)
+
+    def _part(self, unit: int) -> tuple[int, ManifestPart] | None:
+        if self._written is None:
+            self._written = Ended.from_bytes(self._store.get(layout.ended(self._job, self._generation))).parts
+        number = unit // self._part_units
+        return (number, self._written[number]) if number < len(self._written) else None
+
+    def _read_columns(self, part: ManifestPart) -> dict[int, UnitColumns]:
+        if part.columns is None:
+            return {}
+        try:
+            return split_units(read_columns(self._store, part.columns))
+        except (ObjectMissing, StoreDamaged, KeyError, ValueError) as error:
+            # Derived from the commits, which are read instead.
+            _log.warning("columns_unreadable", job=self._job, key=part.columns.key, error=str(error))
+            return {}
 
     def counted_captions(self, unit: int) -> bool:
         """Whether that generation's sums hold the draws of the unit's captions."""

@@ -27,6 +27,7 @@ __all__ = [
     "job",
     "job_prefix",
     "jobs_prefix",
+    "manifest_columns",
     "manifest_part",
     "notice",
     "notices_prefix",
@@ -172,6 +173,11 @@ def progress(job_id: str) -> str:
 
 def manifest_part(job_id: str, generation: int, part: int) -> str:
     return f"{job_prefix(job_id)}manifest/{digits(generation, 4)}/part-{digits(part, 6)}.jsonl"
+
+
+def manifest_columns(job_id: str, generation: int, part: int) -> str:
+    """Beside the part: its units group by group (:mod:`synfarm.contracts.columns`); create-only."""
+    return manifest_part(job_id, generation, part).removesuffix("jsonl") + "columns.safetensors"
 
 
 def ended_prefix(job_id: str) -> str:
