@@ -123,12 +123,13 @@ def stored() -> tuple[MemoryStore, ColumnsRef]:
 def test_columns_are_read_one_by_one_and_proven(stored: tuple[MemoryStore, ColumnsRef]) -> None:
     store, ref = stored
     assert recall_columns(store, layout.manifest_columns(JOB, 1, 1)) is None
-    few = read_columns(store, ref, ["group.images", "unit.number", "score.nowhere"])
+    few, every = read_columns(store, ref, ["group.images", "unit.number", "score.nowhere"])
+    assert {"score.clip", "names.concept", *few} < every
     assert {name: one.shape for name, one in few.items()} == {"group.images": (6,), "unit.number": (3,)}
     whole = store.get(KEY)
     place = whole.index(bytes([4] * 6), ref.header_bytes)
     store.put(KEY, whole[:place] + b"\x05" + whole[place + 1 :])
-    assert read_columns(store, ref, ["group.offset"])["group.offset"].data == bytes([0, 2] * 3)
+    assert read_columns(store, ref, ["group.offset"])[0]["group.offset"].data == bytes([0, 2] * 3)
     with pytest.raises(StoreDamaged, match=r"column group\.images is not the one that was written"):
         read_columns(store, ref, ["group.images"])
 

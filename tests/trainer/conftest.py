@@ -19,6 +19,8 @@ from synfarm.contracts.ids import caption_id
 from synfarm.contracts.jobs import ConceptKind, JobState
 from synfarm.contracts.manifests import Counts, Ended, ManifestLine, ManifestPart, manifest_hash, write_part
 from synfarm.contracts.runs import DatasetRef, RunAttempt, RunSpec
+from synfarm.storage.columns_file import recall_columns, write_columns
+from synfarm.storage.group_columns import UnitColumns, join_units
 from synfarm.storage.protocol import ObjectStore
 from synfarm.storage.shard_writer import ShardWriter
 from synfarm_trainer.config import OBJECTIVES, SynclrConfig, TrainConfig, to_dict
@@ -96,12 +98,18 @@ def _jpeg(concept: int, caption: int, k: int, size: int) -> bytes:
 
 @pytest.fixture
 def write_dataset() -> Callable[..., DatasetRef]:
-    """(store, captions, images, per_unit, size) to a finished job of one generation."""
+    """(store, captions, images, per_unit, size, columns) to a finished job of one generation."""
 
     def write(
-        store: ObjectStore, *, captions: int = 64, images: int = 4, per_unit: int = 8, size: int = 48
+        store: ObjectStore,
+        *,
+        captions: int = 64,
+        images: int = 4,
+        per_unit: int = 8,
+        size: int = 48,
+        columns: bool = False,
     ) -> DatasetRef:
-        lines = []
+        lines, units = [], []
         for unit, start in enumerate(range(0, captions, per_unit)):
             writer = ShardWriter()
             for index in range(start, min(start + per_unit, captions)):
@@ -140,6 +148,7 @@ def write_dataset() -> Callable[..., DatasetRef]:
                 captions_sha256=hashlib.sha256(b"").hexdigest(),
             )
             store.create(layout.commit(JOB, unit), commit.to_bytes())
+            units.append(UnitColumns.of(commit, hashlib.sha256(commit.to_bytes()).hexdigest()))
             lines.append(
                 ManifestLine(unit=unit, status="committed", shard=ref, groups=len(shard.groups), images=commit.images)
             )
@@ -147,6 +156,10 @@ def write_dataset() -> Callable[..., DatasetRef]:
         key = layout.manifest_part(JOB, 1, 0)
         store.put(key, data)
         part = ManifestPart(key=key, sha256=hashlib.sha256(data).hexdigest(), units=len(lines), groups=captions)
+        if columns:
+            store.put(layout.manifest_columns(JOB, 1, 0), write_columns(join_units(filter(None, units)))[0])
+            told = recall_columns(store, layout.manifest_columns(JOB, 1, 0))
+            part = part.model_copy(update={"columns": told})
         ended = Ended(
             job=JOB,
             generation=1,

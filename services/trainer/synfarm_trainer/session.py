@@ -129,6 +129,9 @@ class Session:
             drop_near_duplicates=data.drop_near_duplicates,
             min_scores=data.min_scores,
             max_scores=data.max_scores,
+            concepts=data.concepts,
+            templates=data.templates,
+            commits=4 * data.block_shards,
         )
         self._plan = Plan(
             self._dataset.table,
@@ -239,6 +242,7 @@ class Session:
 
     def close(self) -> None:
         """Let go of threads and files; what has not been uploaded is given half a minute."""
+        self._dataset.close()
         self._loader.close()
         self._saver.close()
         if self._metrics is not None:

@@ -119,8 +119,12 @@ def recall_columns(store: ObjectStore, key: str) -> ColumnsRef | None:
     return ColumnsRef(key=key, sha256=hashlib.sha256(header).hexdigest(), header_bytes=length, size=info.size)
 
 
-def read_columns(store: ObjectStore, ref: ColumnsRef, wanted: Sequence[str] | None = None) -> dict[str, Column]:
-    """The columns named, every byte proven; None: all. One that the file does not have is left out.
+def read_columns(
+    store: ObjectStore, ref: ColumnsRef, wanted: Sequence[str] | None = None
+) -> tuple[dict[str, Column], frozenset[str]]:
+    """The columns named, every byte proven (None: all), and the names of all that the file has.
+
+    One that is named and that the file does not have is left out.
 
     Raises:
         ObjectMissing, StoreError: it cannot be read.
@@ -135,7 +139,7 @@ def read_columns(store: ObjectStore, ref: ColumnsRef, wanted: Sequence[str] | No
     except ValueError as error:
         raise StoreDamaged(str(error)) from error
     chosen = {name: place for name, place in places.items() if wanted is None or name in wanted}
-    return _read(store, ref.key, chosen)
+    return _read(store, ref.key, chosen), frozenset(places)
 
 
 def _read(store: ObjectStore, key: str, chosen: Mapping[str, Place]) -> dict[str, Column]:

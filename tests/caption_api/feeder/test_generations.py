@@ -181,7 +181,7 @@ def test_cancelling_a_retry_keeps_every_unit_that_was_made(farm: Any) -> None:
 def columns_of(farm: Any, ended: Any) -> dict[int, UnitColumns]:
     found: dict[int, UnitColumns] = {}
     for part in ended.parts:
-        found |= split_units(read_columns(farm.store, part.columns))
+        found |= split_units(read_columns(farm.store, part.columns)[0])
     return found
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
+import slow_filtering
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from synfarm.contracts import layout
 from synfarm.contracts.commits import Commit, GroupRow
 from synfarm.contracts.runs import DatasetRef
 from synfarm.storage.memory import MemoryStore
 from synfarm_trainer.config import from_dict, to_dict
-from synfarm_trainer.data.filtering import UnknownScore, kept_rows
+from synfarm_trainer.data.filtering import NEAR_COLUMNS, Filters, UnknownName, UnknownScore, first_of_near
 from synfarm_trainer.data.manifest import DatasetInvalid, load_dataset
 from synfarm_trainer.presets import resolve
 
@@ -27,6 +31,29 @@ def rows(write_dataset: Callable[..., DatasetRef]) -> Callable[..., list[GroupRo
         return [row.model_copy(update={"scores": scores.get(i, {})}) for i, row in enumerate(dataset.rows)]
 
     return make
+
+
+def kept_rows(
+    rows: list[GroupRow],
+    *,
+    drop_near_duplicates: bool = False,
+    min_scores: dict[str, float],
+    max_scores: dict[str, float] | None = None,
+) -> list[bool]:
+    """By the filters of a run; the rows are one part."""
+    filters = Filters(drop_near_duplicates, min_scores, max_scores or {})
+    there = {name for row in rows for name in row.scores}
+    scores = {name: np.array([row.scores.get(name, np.nan) for row in rows]) for name in there}
+    stays = filters.stays({}, {}, scores, there)
+    filters.check()
+    found = np.ones(len(rows), dtype=np.bool_) if stays is None else stays
+    if drop_near_duplicates:
+        absent = np.full(len(rows), np.nan)
+        found[found] = first_of_near([scores.get(name, absent)[found] for name in NEAR_COLUMNS])
+    assert found.tolist() == slow_filtering.kept_rows(
+        rows, drop_near_duplicates=drop_near_duplicates, min_scores=min_scores, max_scores=max_scores or {}
+    )
+    return found.tolist()
 
 
 def kept(rows: list[GroupRow], near: bool = False, **bounds: float) -> list[int]:
@@ -80,6 +107,40 @@ def test_a_score_that_nobody_has_is_named_with_those_there_are(rows: Any) -> Non
         kept(rows({1: {"second": 0.0}}), near=True)
 
 
+@given(
+    st.lists(st.tuples(*[st.sampled_from([np.nan, *map(float, range(6))])] * 3), min_size=1, max_size=60),
+    st.integers(0, 3),
+)
+@settings(max_examples=120, deadline=None)
+def test_near_duplicates_are_those_of_a_walk(numbers: list[tuple[float, ...]], rounds: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("synfarm_trainer.data.filtering._ROUNDS", rounds)
+        found = first_of_near([np.array(column) for column in zip(*numbers, strict=True)])
+    seen: list[set[float]] = [set(), set(), set()]
+    for values, stays in zip(numbers, found, strict=True):
+        assert stays == all(value not in met for value, met in zip(values, seen, strict=True))
+        if stays:
+            for value, met in zip(values, seen, strict=True):
+                met |= {value} if value == value else set()
+
+
+def test_concepts_and_templates_are_chosen_by_name_or_pattern(write_dataset: Callable[..., DatasetRef]) -> None:
+    for columns in (True, False):
+        store = MemoryStore()
+        ref = write_dataset(store, captions=24, columns=columns)
+        dataset = load_dataset(store, [ref], views=4, concepts=["thing 3", "*[56]"], templates=["c"])
+        assert dataset.concepts == ("thing 3", "thing 5", "thing 6")
+        assert [dataset.concepts[code] for code in dataset.table.concept] == [row.concept for row in dataset.rows]
+        assert (len(dataset.table), dataset.left_out) == (9, 15)
+        with pytest.raises(UnknownName, match=r"data\.concepts: .* the concept 'thin 4'; did you mean thing"):
+            load_dataset(store, [ref], views=4, concepts=["thing 3", "thin 4"])
+        with pytest.raises(UnknownName, match=r"data\.templates: .* the template 'rel'; there are: c$"):
+            load_dataset(store, [ref], views=4, templates=["rel"])
+    assert resolve("tiny", {"data.concepts": ["a", "b*"]}).data.concepts == ("a", "b*")
+    with pytest.raises(ValueError, match=r"data\.concepts: must be a list, not 'a'"):
+        resolve("tiny", {"data.concepts": "a"})
+
+
 def _scored(store: MemoryStore, write_dataset: Callable[..., DatasetRef], unit: int, score: float) -> DatasetRef:
     ref = write_dataset(store, captions=16)
     key = layout.commit(ref.job, unit)
@@ -123,6 +184,6 @@ def test_filters_are_fields_of_the_run(small_config: Callable[..., Any]) -> None
 
 def test_a_run_frozen_before_the_filters_goes_on_without_them() -> None:
     tree = to_dict(resolve("tiny"))
-    filters = {"drop_near_duplicates", "min_scores", "max_scores"}
+    filters = {"drop_near_duplicates", "min_scores", "max_scores", "concepts", "templates"}
     older = {**tree, "data": {k: v for k, v in tree["data"].items() if k not in filters}}
     assert from_dict(older) == resolve("tiny")

@@ -143,7 +143,7 @@ class FormerGeneration:
         if part.columns is None:
             return {}
         try:
-            return split_units(read_columns(self._store, part.columns))
+            return split_units(read_columns(self._store, part.columns)[0])
         except (ObjectMissing, StoreDamaged, KeyError, ValueError) as error:
             # Derived from the commits, which are read instead.
             _log.warning("columns_unreadable", job=self._job, key=part.columns.key, error=str(error))

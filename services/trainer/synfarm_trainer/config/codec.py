@@ -27,6 +27,10 @@ def coerce(value: object, kind: object, name: str) -> Any:
         return value
     if get_origin(kind) is tuple:
         kinds = get_args(kind)
+        if kinds[1:] == (...,):
+            if not isinstance(value, list | tuple):
+                raise ValueError(f"{name}: must be a list, not {value!r}")
+            return tuple(coerce(item, kinds[0], name) for item in value)
         if not isinstance(value, list | tuple) or len(value) != len(kinds):
             raise ValueError(f"{name}: must be a list of {len(kinds)} numbers, not {value!r}")
         return tuple(coerce(item, sub, name) for item, sub in zip(value, kinds, strict=True))

@@ -38,6 +38,10 @@ class DataConfig:
     max_scores: Mapping[str, float] = later({})
     """Largest value of scores, likewise: ``{"nsfw": 0}`` leaves out captions with an image that a safety checker would
     have hidden."""
+    concepts: tuple[str, ...] = later(())
+    """Concepts that are trained on, by name or by patterns with ``*`` and ``?``; none: all."""
+    templates: tuple[str, ...] = later(())
+    """Templates that are trained on (``c``, ``c,bg``, ``c,rel`` …), likewise."""
     block_shards: int = 64
     """Shards whose groups are shuffled together; also how many shards are open at a time."""
     threads: int = 1

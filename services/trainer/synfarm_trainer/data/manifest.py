@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import compress
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from synfarm.contracts import layout
-from synfarm.contracts.commits import Commit, GroupRow, ShardRef
-from synfarm.contracts.manifests import ManifestLine
+from synfarm.contracts.commits import GroupRow, ShardRef
+from synfarm.contracts.ids import caption_id
+from synfarm.contracts.manifests import ManifestPart
 from synfarm.contracts.runs import DatasetRef
-from synfarm.storage.manifest_reader import ManifestDamaged, proven_lines, read_ended
+from synfarm.storage.manifest_reader import ManifestDamaged, read_ended
 from synfarm.storage.protocol import ObjectStore
-from synfarm_trainer.data.filtering import kept_rows
-from synfarm_trainer.data.plan import GroupTable
+from synfarm.telemetry import get_logger
+from synfarm_trainer.data.assembly import Assembly
+from synfarm_trainer.data.commits import CommitShelf, LazyRows, LazyShards
+from synfarm_trainer.data.filtering import NEAR_COLUMNS, Filters, first_of_near
+from synfarm_trainer.data.parts import PartArrays, part_arrays
+from synfarm_trainer.data.table import Derived, GroupTable
 
 __all__ = ["Dataset", "DatasetInvalid", "load_dataset"]
+
+_log = get_logger(__name__)
 
 
 class DatasetInvalid(Exception):
@@ -26,40 +37,33 @@ class DatasetInvalid(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """All groups of a run's datasets in manifest order."""
+    """All groups of a run's datasets in manifest order.
 
-    shards: tuple[ShardRef, ...]
-    rows: tuple[GroupRow, ...]
-    shard_of: tuple[int, ...]
+    What the plan needs is at hand. ``shards`` and ``rows`` of a loaded dataset read a shard's commit when it is first
+    needed: they wait for a store that is away, and raise ``DatasetDamaged`` for a commit that is not the manifest's.
+    """
+
+    shards: Sequence[ShardRef]
+    rows: Sequence[GroupRow]
+    shard_of: Sequence[int] | Derived
     """For each row the place of its shard."""
     concepts: tuple[str, ...]
     """Sorted names; their places are the concept codes of the table."""
     table: GroupTable
     left_out: int = 0
     """Groups that the manifests name and the run's filters leave out."""
+    images: NDArray[np.unsignedinteger[Any]] | None = None
+    """(G,): images of each group; None: ask the rows."""
+    shelf: CommitShelf | None = field(default=None, repr=False)
 
     def images_of(self, row: int) -> int:
         """Images of a group: its members but for the JSON."""
-        return len(self.rows[row].members) - 1
+        return len(self.rows[row].members) - 1 if self.images is None else int(self.images[row])
 
-
-def _manifest_lines(store: ObjectStore, ref: DatasetRef) -> list[ManifestLine]:
-    key = layout.ended(ref.job, ref.generation)
-    try:
-        ended = read_ended(store, key)
-        if ended.manifest_sha256 != ref.manifest_sha256:
-            raise DatasetInvalid(f"{key} names another manifest than the run froze ({ref.manifest_sha256[:12]}…)")
-        return list(proven_lines(store, ended))
-    except ManifestDamaged as error:
-        raise DatasetInvalid(f"{error}; `synfarm verify {ref.job}` tells what else is damaged") from error
-
-
-def _commit(store: ObjectStore, job: str, line: ManifestLine) -> Commit:
-    key = layout.commit(job, line.unit)
-    commit = Commit.from_bytes(store.get(key))
-    if commit.shard != line.shard or len(commit.groups) != line.groups:
-        raise DatasetInvalid(f"{key} names another shard than the manifest")
-    return commit
+    def close(self) -> None:
+        """Let go whoever waits for a commit."""
+        if self.shelf is not None:
+            self.shelf.close()
 
 
 def load_dataset(
@@ -70,41 +74,109 @@ def load_dataset(
     drop_near_duplicates: bool = False,
     min_scores: Mapping[str, float] = MappingProxyType({}),
     max_scores: Mapping[str, float] = MappingProxyType({}),
+    concepts: Sequence[str] = (),
+    templates: Sequence[str] = (),
     threads: int = 8,
+    commits: int = 256,
 ) -> Dataset:
-    """Read and verify ``ended``, manifest parts and commits of all datasets; leave out what :func:`kept_rows` does.
+    """Read and verify ``ended`` and the columns of all datasets; leave out what :class:`Filters` says.
+
+    A part of a manifest without columns, of an older version, is made from its commits.
+
+    Args:
+        commits: held at a time of those that rows and shards are read from.
 
     Raises:
         DatasetInvalid: a hash differs, nothing is left, or a group has fewer than ``views`` images.
-        UnknownScore: a filter names a score that no group has.
+        UnknownScore, UnknownName: a filter names what no group has.
+        ValueError: a caption is there twice.
         StoreError, pydantic.ValidationError: an object is away or malformed.
     """
-    shards: list[ShardRef] = []
-    rows: list[GroupRow] = []
-    shard_of: list[int] = []
-    with ThreadPoolExecutor(threads, thread_name_prefix="commits") as pool:
-        for ref in refs:
-            lines = [line for line in _manifest_lines(store, ref) if line.shard is not None]
-            commits = pool.map(_commit, [store] * len(lines), [ref.job] * len(lines), lines)
-            for commit in commits:
-                if commit.shard is None:
-                    continue
-                shard_of.extend([len(shards)] * len(commit.groups))
-                shards.append(commit.shard)
-                rows.extend(commit.groups)
-    if not rows:
+    filters = Filters(drop_near_duplicates, min_scores, max_scores, concepts, templates)
+    parts = [(ref.job, part) for ref in refs for part in _parts(store, ref)]
+    made = Assembly(sum(part.groups for _, part in parts))
+    near: list[tuple[NDArray[np.float64], ...]] = []
+    left_out = 0
+    try:
+        for job, arrays in _read(store, parts, filters, threads):
+            stays = _stays(filters, arrays)
+            left_out += 0 if stays is None else int((~stays).sum())
+            made.add(job, arrays, stays)
+            if drop_near_duplicates:
+                near.append(tuple(_kept(arrays, name, stays) for name in NEAR_COLUMNS))
+    except ManifestDamaged as error:
+        job = error.key.split("/")[1]
+        raise DatasetInvalid(f"{error}; `synfarm verify {job}` tells what else is damaged") from error
+    if not made.groups and not left_out:
         raise DatasetInvalid("datasets: the manifest holds no caption group with images")
-    stays = kept_rows(rows, drop_near_duplicates=drop_near_duplicates, min_scores=min_scores, max_scores=max_scores)
-    left_out = stays.count(False)
-    rows, shard_of = list(compress(rows, stays)), list(compress(shard_of, stays))
-    if not rows:
-        raise DatasetInvalid("data.min_scores, data.max_scores: no caption group is within these bounds; widen them")
-    poor = next((row for row in rows if len(row.members) - 1 < views), None)
-    if poor is not None:
+    filters.check()
+    if drop_near_duplicates:
+        first = first_of_near([np.concatenate(column) for column in zip(*near, strict=True)])
+        near.clear()
+        left_out += int((~first).sum())
+        made.keep(first)
+    if not made.groups:
+        raise DatasetInvalid(f"{filters.fields}: no caption group is within these bounds; widen them")
+    table, refs_of, images, names = made.finish()
+    if (poor := _first_poor(images, views)) is not None:
+        name = caption_id(refs_of.jobs[int(refs_of.job[int(table.shard[poor])])], int(table.index[poor]))
         raise DatasetInvalid(
-            f"data.views: caption {poor.caption_id} has {len(poor.members) - 1} images, the run asks for {views}; "
-            "lower it to that"
+            f"data.views: caption {name} has {int(images[poor])} images, the run asks for {views}; lower it to that"
         )
-    names = [row.concept for row in rows]
-    table = GroupTable.build([row.caption_id for row in rows], shard_of, names)
-    return Dataset(tuple(shards), tuple(rows), tuple(shard_of), tuple(sorted(set(names))), table, left_out)
+    shelf = CommitShelf(store, refs_of, most=commits)
+    shards, rows = LazyShards(table, shelf), LazyRows(table, shelf, refs_of)
+    return Dataset(shards, rows, table.shard, names, table, left_out, images, shelf)
+
+
+def _parts(store: ObjectStore, ref: DatasetRef) -> tuple[ManifestPart, ...]:
+    key = layout.ended(ref.job, ref.generation)
+    try:
+        ended = read_ended(store, key)
+    except ManifestDamaged as error:
+        raise DatasetInvalid(f"{error}; `synfarm verify {ref.job}` tells what else is damaged") from error
+    if ended.manifest_sha256 != ref.manifest_sha256:
+        raise DatasetInvalid(f"{key} names another manifest than the run froze ({ref.manifest_sha256[:12]}…)")
+    if without := sum(part.columns is None for part in ended.parts):
+        _log.info("manifest_without_columns", job=ref.job, parts=without, reads="the commits of their units")
+    return ended.parts
+
+
+def _read(
+    store: ObjectStore, parts: Sequence[tuple[str, ManifestPart]], filters: Filters, threads: int
+) -> Iterator[tuple[str, PartArrays]]:
+    """Parts in their order, a few ahead."""
+    scores, templates = filters.wanted_scores, bool(filters.templates)
+    waiting: deque[tuple[str, Future[PartArrays]]] = deque()
+    with ThreadPoolExecutor(threads, "commits") as commits, ThreadPoolExecutor(threads, "columns") as pool:
+        try:
+            for job, part in parts:
+                waiting.append(
+                    (job, pool.submit(part_arrays, store, job, part, scores=scores, templates=templates, pool=commits))
+                )
+                if len(waiting) > threads:
+                    name, future = waiting.popleft()
+                    yield name, future.result()
+            while waiting:
+                name, future = waiting.popleft()
+                yield name, future.result()
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+
+def _stays(filters: Filters, arrays: PartArrays) -> NDArray[np.bool_] | None:
+    names = {"concepts": arrays.concepts, "templates": arrays.templates}
+    codes = {what: arrays.numbers.get(f"group.{what[:-1]}") for what in names}
+    return filters.stays(names, codes, arrays.scores, arrays.score_names)
+
+
+def _kept(arrays: PartArrays, name: str, stays: NDArray[np.bool_] | None) -> NDArray[np.float64]:
+    scores = arrays.scores.get(name)
+    values = np.full(arrays.groups, np.nan) if scores is None else scores
+    return values if stays is None else values[stays]
+
+
+def _first_poor(images: NDArray[np.unsignedinteger[Any]], views: int) -> int | None:
+    if int(images.min()) >= views:
+        return None
+    return int(np.argmax(images < views))
