@@ -14,11 +14,14 @@ from PIL import Image
 
 from synfarm.contracts import layout
 from synfarm.contracts.captions import CaptionRecord, DropReason, write_jsonl
+from synfarm.contracts.columns import ColumnsRef
 from synfarm.contracts.commits import Commit, EmptySlot, Failure, SampleMeta, ShardRef
 from synfarm.contracts.ids import caption_id
 from synfarm.contracts.jobs import JobRequest, JobSpec, JobState
 from synfarm.contracts.manifests import Counts, Ended, ManifestLine, ManifestPart, manifest_hash, write_part
 from synfarm.contracts.renders import Stage
+from synfarm.storage.columns_file import recall_columns, write_columns
+from synfarm.storage.group_columns import UnitColumns, join_units
 from synfarm.storage.memory import MemoryStore
 from synfarm.storage.protocol import ObjectStore
 from synfarm.storage.shard_writer import Shard, ShardWriter
@@ -183,7 +186,9 @@ class Made:
         self.store.create(layout.failure(self.job, unit), letter.to_bytes())
         self.lines[unit] = ManifestLine(unit=unit, status="dead", reason="out of memory")
 
-    def end(self, generation: int = 1, state: JobState | None = None, part_units: int = 2) -> Ended:
+    def end(
+        self, generation: int = 1, state: JobState | None = None, part_units: int = 2, columns: bool = False
+    ) -> Ended:
         """Manifest parts and the end record, and no feeder is told of the job any more."""
         lines, counts, parts = [self.lines[unit] for unit in sorted(self.lines)], Counts(), []
         for line in lines:
@@ -203,7 +208,13 @@ class Made:
             self.store.create(key, data)
             digest = hashlib.sha256(data).hexdigest()
             parts.append(
-                ManifestPart(key=key, sha256=digest, units=len(held), groups=sum(line.groups for line in held))
+                ManifestPart(
+                    key=key,
+                    sha256=digest,
+                    units=len(held),
+                    groups=sum(line.groups for line in held),
+                    columns=self._columns(held, generation, number) if columns else None,
+                )
             )
         with_errors = JobState.COMPLETED_WITH_ERRORS if counts.units_dead else JobState.COMPLETED
         ended = Ended(
@@ -219,6 +230,13 @@ class Made:
         self.store.create(layout.ended(self.job, generation), ended.to_bytes())
         self.store.delete(layout.active(self.job))
         return ended
+
+    def _columns(self, held: list[ManifestLine], generation: int, number: int) -> ColumnsRef | None:
+        commits = [self.store.get(layout.commit(self.job, line.unit)) for line in held if line.shard is not None]
+        units = [UnitColumns.of(Commit.from_bytes(data), hashlib.sha256(data).hexdigest()) for data in commits]
+        key = layout.manifest_columns(self.job, generation, number)
+        self.store.create(key, write_columns(join_units(filter(None, units)))[0])
+        return recall_columns(self.store, key)
 
     def complete(self, dead: Iterable[int] = ()) -> Made:
         """All units, of which some are dead, and the end."""

@@ -10,11 +10,13 @@ from pydantic import ValidationError
 from synfarm.contracts import layout
 from synfarm.contracts.commits import Commit
 from synfarm.contracts.housekeeping import Fault, Finding
-from synfarm.contracts.manifests import Counts, Ended, ManifestLine, Progress, read_part
+from synfarm.contracts.manifests import Counts, Ended, ManifestLine, ManifestPart, Progress, read_part
 from synfarm.housekeeping.job_record import JobRecord
 from synfarm.housekeeping.verification.unit_check import BACKUP
+from synfarm.storage.columns_file import read_columns
+from synfarm.storage.group_columns import split_units
 from synfarm.storage.manifest_reader import ManifestDamaged, part_lines, read_ended
-from synfarm.storage.protocol import ObjectMissing, ObjectStore
+from synfarm.storage.protocol import ObjectMissing, ObjectStore, StoreDamaged
 
 __all__ = ["ManifestCheck", "line_fault"]
 
@@ -117,7 +119,25 @@ class ManifestCheck:
                 self._damaged(error.key, error.what, Fault.MANIFEST_MISSING if gone else Fault.MANIFEST_CHANGED)
                 self.whole = False
                 continue
+            self._columns(part, lines)
             yield part.key, lines
+
+    def _columns(self, part: ManifestPart, lines: list[ManifestLine]) -> None:
+        """Every column of a part by its hash, and its units by the lines."""
+        if part.columns is None:
+            return
+        key = part.columns.key
+        try:
+            units = split_units(read_columns(self._store, part.columns)[0])
+        except ObjectMissing:
+            self._damaged(key, "the columns of the manifest part are gone", Fault.MANIFEST_MISSING)
+            return
+        except (StoreDamaged, KeyError, ValueError) as error:
+            self._damaged(key, f"{error}", Fault.MANIFEST_CHANGED)
+            return
+        told = {line.unit: (line.shard.sha256, line.groups) for line in lines if line.shard is not None}
+        if {unit: (one.shard_sha256, len(one.offset)) for unit, one in units.items()} != told:
+            self._damaged(key, "its units are not those of the manifest part", Fault.MANIFEST_DISAGREES)
 
     def _compare(self, key: str, found: Counts, told: Counts, *, whole: bool) -> None:
         if whole and found != told:
