@@ -23,6 +23,8 @@ class EventType(StrEnum):
     STEP = "step"
     CHECKPOINT = "checkpoint"
     EVAL = "eval"
+    SEGMENT = "segment"
+    """A run trains on other data from some position on."""
     RESET = "reset"
     """The full state: the client's last id is of a lost epoch or too old."""
     HEARTBEAT = "heartbeat"

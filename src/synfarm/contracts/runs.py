@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, StringConstraints
 
+from synfarm.contracts.asking import is_none
 from synfarm.contracts.base import Contract, Moment
 from synfarm.contracts.ids import AttemptId, JobId, Name, RunId, Sha256
 
@@ -43,6 +44,9 @@ class DatasetRef(Contract):
     job: JobId
     generation: int = Field(ge=1)
     manifest_sha256: Sha256
+    parts: int | None = Field(default=None, ge=1, exclude_if=is_none)
+    """Of a generation that had not ended when the run was made: the first so many parts, which the hash is over. Later
+    ones come by segments."""
 
 
 class RunRequest(Contract):
@@ -53,6 +57,12 @@ class RunRequest(Contract):
     jobs: tuple[JobId, ...] = Field(min_length=1, max_length=64)
     overrides: dict[str, JsonValue] = Field(default_factory=dict)
     """``{"optim.lr": 0.001}``: dotted names of the preset's fields; unknown ones are refused with near names."""
+    weights: tuple[float, ...] = Field(default=(), max_length=64)
+    """How often captions of each job are drawn, in the order of ``jobs``: ``[0.7, 0.3]``. Each job then has epochs of
+    its own. Empty: the jobs are one dataset, of which every caption comes once an epoch."""
+    follow: bool = False
+    """Jobs may still be running: the run begins with the parts of their manifests that are there, and takes in new ones
+    at the borders of epochs until the jobs have ended."""
     seed: int = Field(default=0, ge=0, lt=1 << 63)
     ranks: int = Field(default=1, ge=1, le=4096)
 
@@ -67,6 +77,9 @@ class RunSpec(Contract):
     name: Name
     preset: str
     datasets: tuple[DatasetRef, ...] = Field(min_length=1)
+    weights: tuple[int, ...] = Field(default=(), exclude_if=lambda value: not value)
+    """As whole numbers, one a dataset; empty: all are one."""
+    follow: bool = Field(default=False, exclude_if=lambda value: not value)
     seed: int = Field(ge=0, lt=1 << 63)
     ranks: int = Field(ge=1)
     config: dict[str, JsonValue]

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 from pydantic import ValidationError
 
+from synfarm.contracts import layout
 from synfarm.contracts.manifests import Ended, ManifestLine, ManifestPart, manifest_hash, read_part
 from synfarm.storage.protocol import ObjectMissing, ObjectStore
 
-__all__ = ["ManifestDamaged", "part_lines", "proven_lines", "read_ended"]
+__all__ = ["ManifestDamaged", "part_lines", "proven_lines", "read_ended", "read_open_parts"]
 
 
 class ManifestDamaged(Exception):
@@ -60,6 +61,27 @@ def part_lines(store: ObjectStore, part: ManifestPart) -> list[ManifestLine]:
         told = f"{part.units} units with {part.groups} captions"
         raise ManifestDamaged(part.key, f"it holds {units} units with {groups} captions, the end record says {told}")
     return lines
+
+
+def read_open_parts(store: ObjectStore, job: str, generation: int, *, first: int = 0) -> list[ManifestPart]:
+    """The parts from number ``first`` on of a generation that has not ended: a part is whole because it is there.
+
+    Raises:
+        ManifestDamaged: one cannot be read.
+    """
+    found: list[ManifestPart] = []
+    while True:
+        key = layout.manifest_part(job, generation, first + len(found))
+        try:
+            data = store.get(key)
+        except ObjectMissing:
+            return found
+        try:
+            lines = read_part(data)
+        except ValidationError as error:
+            raise ManifestDamaged(key, f"a line cannot be read: {_first(error)}") from error
+        groups = sum(line.groups for line in lines)
+        found.append(ManifestPart(key=key, sha256=hashlib.sha256(data).hexdigest(), units=len(lines), groups=groups))
 
 
 def proven_lines(store: ObjectStore, ended: Ended) -> Iterator[ManifestLine]:

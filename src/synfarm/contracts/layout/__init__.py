@@ -78,6 +78,8 @@ from synfarm.contracts.layout.runs import (
     run_ended,
     run_stop,
     runs_prefix,
+    segment,
+    segments_prefix,
 )
 
 __all__ = [
@@ -138,6 +140,8 @@ __all__ = [
     "run_ended",
     "run_stop",
     "runs_prefix",
+    "segment",
+    "segments_prefix",
     "shard",
     "shards_prefix",
     "tombstone",

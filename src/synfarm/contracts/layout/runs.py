@@ -26,6 +26,8 @@ __all__ = [
     "run_ended",
     "run_stop",
     "runs_prefix",
+    "segment",
+    "segments_prefix",
 ]
 
 
@@ -88,6 +90,15 @@ def evals_prefix(run_id: str) -> str:
 
 def eval_record(run_id: str, step: int, name: str) -> str:
     return f"{evals_prefix(run_id)}{digits(step, 9)}/{plain_name(name)}"
+
+
+def segments_prefix(run_id: str) -> str:
+    return _run_prefix(run_id) + "segments/"
+
+
+def segment(run_id: str, number: int) -> str:
+    """Which data a run trains on from some position on; create-only."""
+    return f"{segments_prefix(run_id)}{digits(number, 6)}.json"
 
 
 def run_stop(run_id: str) -> str:
