@@ -64,7 +64,14 @@ def _stored(store: MemoryStore, pictures: NDArray[np.uint8]) -> Dataset:
     shard_of = [place // _PER_SHARD for place in range(captions)]
     names = [row.concept for row in rows]
     table = GroupTable.build([row.caption_id for row in rows], shard_of, names)
-    return Dataset(tuple(shards), tuple(rows), tuple(shard_of), tuple(sorted(set(names))), table)
+    return Dataset(
+        tuple(shards),
+        tuple(rows),
+        tuple(shard_of),
+        tuple(sorted(set(names))),
+        table,
+        np.zeros(len(shards), dtype=np.uint8),
+    )
 
 
 def _timed(store: MemoryStore, dataset: Dataset, config: TrainConfig, device: torch.device) -> tuple[float, float]:

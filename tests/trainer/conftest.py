@@ -98,7 +98,7 @@ def _jpeg(concept: int, caption: int, k: int, size: int) -> bytes:
 
 @pytest.fixture
 def write_dataset() -> Callable[..., DatasetRef]:
-    """(store, captions, images, per_unit, size, columns) to a finished job of one generation."""
+    """(store, captions, images, per_unit, size, columns, job) to a finished job of one generation."""
 
     def write(
         store: ObjectStore,
@@ -108,6 +108,7 @@ def write_dataset() -> Callable[..., DatasetRef]:
         per_unit: int = 8,
         size: int = 48,
         columns: bool = False,
+        job: str = JOB,
     ) -> DatasetRef:
         lines, units = [], []
         for unit, start in enumerate(range(0, captions, per_unit)):
@@ -115,7 +116,7 @@ def write_dataset() -> Callable[..., DatasetRef]:
             for index in range(start, min(start + per_unit, captions)):
                 concept = index % CONCEPTS
                 meta = SampleMeta(
-                    caption_id=caption_id(JOB, index),
+                    caption_id=caption_id(job, index),
                     caption=f"a thing of kind {concept}",
                     concept=f"thing {concept}",
                     kind=ConceptKind.OBJECT,
@@ -135,10 +136,10 @@ def write_dataset() -> Callable[..., DatasetRef]:
                 )
                 writer.add(index, [_jpeg(concept, index, k, size) for k in range(images)], meta)
             shard = writer.finish()
-            ref = ShardRef(key=layout.shard(JOB, unit, shard.sha256), sha256=shard.sha256, size=len(shard.data))
+            ref = ShardRef(key=layout.shard(job, unit, shard.sha256), sha256=shard.sha256, size=len(shard.data))
             store.put(ref.key, shard.data)
             commit = Commit(
-                job=JOB,
+                job=job,
                 unit=unit,
                 attempt=TOKEN,
                 worker="test",
@@ -147,21 +148,21 @@ def write_dataset() -> Callable[..., DatasetRef]:
                 groups=shard.groups,
                 captions_sha256=hashlib.sha256(b"").hexdigest(),
             )
-            store.create(layout.commit(JOB, unit), commit.to_bytes())
+            store.create(layout.commit(job, unit), commit.to_bytes())
             units.append(UnitColumns.of(commit, hashlib.sha256(commit.to_bytes()).hexdigest()))
             lines.append(
                 ManifestLine(unit=unit, status="committed", shard=ref, groups=len(shard.groups), images=commit.images)
             )
         data = write_part(lines)
-        key = layout.manifest_part(JOB, 1, 0)
+        key = layout.manifest_part(job, 1, 0)
         store.put(key, data)
         part = ManifestPart(key=key, sha256=hashlib.sha256(data).hexdigest(), units=len(lines), groups=captions)
         if columns:
-            store.put(layout.manifest_columns(JOB, 1, 0), write_columns(join_units(filter(None, units)))[0])
-            told = recall_columns(store, layout.manifest_columns(JOB, 1, 0))
+            store.put(layout.manifest_columns(job, 1, 0), write_columns(join_units(filter(None, units)))[0])
+            told = recall_columns(store, layout.manifest_columns(job, 1, 0))
             part = part.model_copy(update={"columns": told})
         ended = Ended(
-            job=JOB,
+            job=job,
             generation=1,
             state=JobState.COMPLETED,
             planned=captions,
@@ -170,8 +171,8 @@ def write_dataset() -> Callable[..., DatasetRef]:
             manifest_sha256=manifest_hash([part]),
             ended_at=utc_now(),
         )
-        store.create(layout.ended(JOB, 1), ended.to_bytes())
-        return DatasetRef(job=JOB, generation=1, manifest_sha256=ended.manifest_sha256)
+        store.create(layout.ended(job, 1), ended.to_bytes())
+        return DatasetRef(job=job, generation=1, manifest_sha256=ended.manifest_sha256)
 
     return write
 
@@ -187,6 +188,7 @@ def write_run() -> Callable[..., RunSpec]:
         run: str = RUN,
         ranks: int = 1,
         overrides: dict[str, Any] | None = None,
+        **more: Any,
     ) -> RunSpec:
         spec = RunSpec(
             run=run,
@@ -194,10 +196,10 @@ def write_run() -> Callable[..., RunSpec]:
             created_at=utc_now(),
             name="test",
             preset="tiny",
-            datasets=(dataset,),
             seed=7,
             ranks=ranks,
             config=to_dict(_small(overrides or {})),
+            **{"datasets": (dataset,), **more},
         )
         store.put(layout.run(run), spec.to_bytes())
         return spec

@@ -10,6 +10,7 @@ from typing import Any
 from synfarm.contracts import layout
 from synfarm.storage.protocol import ObjectStore
 from synfarm_trainer.config import TrainConfig
+from synfarm_trainer.data.course import Course
 from synfarm_trainer.data.fetch import ShardCache
 from synfarm_trainer.data.imageset import ImageSet, choose_rows, distinct_rows, read_images
 from synfarm_trainer.data.manifest import Dataset
@@ -35,7 +36,7 @@ class Evaluation:
     run: str
     config: TrainConfig
     dataset: Dataset
-    plan: Plan
+    plan: Plan | Course
     cache: ShardCache
 
     def _read(self, rows: list[int], size: int) -> ImageSet:

@@ -27,7 +27,7 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._handle = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o644)
 
-    def write(self, kind: Literal["step", "checkpoint", "eval", "state"], data: Mapping[str, Any]) -> None:
+    def write(self, kind: Literal["step", "checkpoint", "eval", "segment", "state"], data: Mapping[str, Any]) -> None:
         line = {"type": kind, "at": utc_now().isoformat(), "data": data}
         os.write(self._handle, json.dumps(line, allow_nan=False).encode() + b"\n")
 

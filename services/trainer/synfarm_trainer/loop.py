@@ -55,27 +55,32 @@ class Trainer:
         loader: Loader,
         ranks: Ranks,
         *,
-        steps_per_epoch: int,
+        passes: Callable[[int], float],
         refilled: int = 0,
         speed: Speed | None = None,
         reach: Callable[[int], None] = lambda step: None,
         stop_asked: Callable[[], bool] = lambda: False,
     ) -> None:
-        """``reach`` is called with a step's number before it begins (fault hook ``train.step``)."""
+        """
+        Args:
+            passes: the epochs that so many steps come to.
+            reach: called with a step's number before it begins (fault hook ``train.step``).
+        """
         self._config, self._objective, self._optimizer = config, objective, optimizer
-        self._loader, self._ranks, self._steps_per_epoch = loader, ranks, steps_per_epoch
+        self._loader, self._ranks, self._passes = loader, ranks, passes
         self._reach, self._stop_asked = reach, stop_asked
         self.refilled, self._speed = refilled, speed
         self._collapse = CollapseWatch(steps=config.eval.collapse_steps, warmup_steps=config.schedule.warmup_steps)
 
-    def run(self, start: int) -> Iterator[StepOutcome]:
-        """Steps ``start + 1`` to the last (numbers of finished steps); ends early after an outcome with ``stop``.
+    def run(self, start: int, stop: int | None = None) -> Iterator[StepOutcome]:
+        """Steps ``start + 1`` to ``stop``, or the last (numbers of finished steps); ends early after an outcome with
+        ``stop``.
 
         Raises:
             NonFinite, DatasetDamaged, StoreError: the run cannot go on.
         """
-        since = time.perf_counter()
-        for batch in self._loader.batches(start, self._config.schedule.steps):
+        since, last = time.perf_counter(), self._config.schedule.steps
+        for batch in self._loader.batches(start, last if stop is None else stop):
             self._reach(batch.step + 1)
             outcome = self._step(batch, since)
             since = time.perf_counter()
@@ -146,7 +151,7 @@ class Trainer:
         metrics = StepMetrics(
             step=index + 1,
             at=utc_now(),
-            epoch=(index + 1) / self._steps_per_epoch,
+            epoch=self._passes(index + 1),
             losses=losses,
             loss_hex=losses["total"].hex(),
             batch_sha256=batch_sha256(digests.numpy()),

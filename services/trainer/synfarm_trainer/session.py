@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,7 @@ from synfarm_trainer.config import TrainConfig, from_dict
 from synfarm_trainer.data.cache.opening import open_cache
 from synfarm_trainer.data.fetch import DatasetDamaged
 from synfarm_trainer.data.loader import Loader
-from synfarm_trainer.data.manifest import Dataset, DatasetInvalid, load_dataset
-from synfarm_trainer.data.plan import Plan
+from synfarm_trainer.data.manifest import DatasetInvalid
 from synfarm_trainer.device import Place, choose_place, prepare_torch
 from synfarm_trainer.evaluation import Evaluation
 from synfarm_trainer.export import export_backbone
@@ -40,6 +39,8 @@ from synfarm_trainer.parallel import parallelize
 from synfarm_trainer.patience import patiently
 from synfarm_trainer.peers import tells_of_lost_peer
 from synfarm_trainer.ranks import Ranks
+from synfarm_trainer.run_data import open_data
+from synfarm_trainer.segments import told_of
 from synfarm_trainer.sinks.fan_out import Sinks
 from synfarm_trainer.sinks.protocol import RunOpening
 from synfarm_trainer.speed import Speed, peak_of
@@ -116,31 +117,12 @@ class Session:
         self._store, self._start, self._ranks, self._sinks = store, start, ranks, sinks
         self.spec = RunSpec.from_bytes(patiently(store.get, layout.run(start.run)))
         self.config: TrainConfig = from_dict(self.spec.config)
-        token = RunAttempt.from_bytes(patiently(store.get, layout.attempt(start.run, start.attempt))).token
+        attempt = RunAttempt.from_bytes(patiently(store.get, layout.attempt(start.run, start.attempt)))
         config = self.config
         place = choose_place(config.execution)
         prepare_torch(config.execution, place)
-        data = config.data
-        self._dataset: Dataset = patiently(
-            load_dataset,
-            store,
-            self.spec.datasets,
-            views=data.views,
-            drop_near_duplicates=data.drop_near_duplicates,
-            min_scores=data.min_scores,
-            max_scores=data.max_scores,
-            concepts=data.concepts,
-            templates=data.templates,
-            commits=4 * data.block_shards,
-        )
-        self._plan = Plan(
-            self._dataset.table,
-            self.spec.seed,
-            data.captions_per_batch,
-            data.block_shards,
-            data.held_out,
-            data.cell_captions,
-        )
+        self._data = open_data(store, self.spec, config, attempt, ranks)
+        self._dataset, self._plan = self._data.dataset, self._data.plan
         self._plan.rank_slice(ranks.rank, ranks.world)
         self._objective = build_objective(config, self.spec.seed, concepts=len(self._dataset.concepts))
         self._passes = BlockPasses(
@@ -151,10 +133,10 @@ class Session:
         self._told_failure = False
         self._settle(place)
         self._optimizer = build_optimizer(self._objective.student, config.optim)
-        self._checkpoints = CheckpointStore(store, start.run, start.attempt, token)
+        self._checkpoints = CheckpointStore(store, start.run, start.attempt, attempt.token)
         self._begun_from: dict[str, Any] | None = None
         self.step, refilled = self._resume()
-        self._cache = open_cache(store, data, start.shards, self._dataset, world=ranks.world)
+        self._cache = open_cache(store, config.data, start.shards, self._dataset, world=ranks.world)
         self._evaluation = Evaluation(store, start.run, config, self._dataset, self._plan, self._cache)
         self._loader = Loader(self._dataset, self._plan, self._cache, config, rank=ranks.rank, world=ranks.world)
         peak = peak_of(config.execution, place.device)
@@ -164,7 +146,7 @@ class Session:
             self._optimizer,
             self._loader,
             parallelize(self._objective.student, ranks, config.execution),
-            steps_per_epoch=self._plan.steps_per_epoch,
+            passes=lambda step: self._plan.passes(step),
             refilled=refilled,
             speed=Speed(step_flops(config, self._objective), ranks.world, peak),
             reach=lambda step: faults.reach("train.step", unit=step),
@@ -219,7 +201,7 @@ class Session:
         if first == 0:
             self._evaluate()
         stopped = False
-        for outcome in self._trainer.run(first):
+        for outcome in self._outcomes(first):
             self.step = outcome.metrics.step
             self._record(outcome)
             self._announce(self._saver.poll())
@@ -239,6 +221,22 @@ class Session:
             self._draw_patches()
         self._tell("state", {"state": reason, "step": self.step})
         return reason
+
+    def _outcomes(self, first: int) -> Iterator[StepOutcome]:
+        """Every step from ``first`` on; between them, data that has come is taken in."""
+        step, steps = first, self.config.schedule.steps
+        while step < steps:
+            until = self._data.next_look(step)
+            for outcome in self._trainer.run(step, until):
+                yield outcome
+                if outcome.stop:
+                    return
+            step = until
+            if step < steps and (segment := self._data.look()) is not None:
+                self._dataset, self._plan = self._data.dataset, self._data.plan
+                self._loader.go_on_with(self._dataset, self._plan)
+                self._evaluation = replace(self._evaluation, dataset=self._dataset, plan=self._plan)
+                self._tell("segment", {"step": step, "captions": len(self._dataset.rows), **told_of(segment)})
 
     def close(self) -> None:
         """Let go of threads and files; what has not been uploaded is given half a minute."""

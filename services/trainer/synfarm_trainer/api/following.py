@@ -36,7 +36,7 @@ class Narrator:
         """Take in what has come; ``last`` tells the step in any case."""
         for line in tail.read():
             self._live.fold(line)
-            if line.type in {"checkpoint", "eval"}:
+            if line.type in {"checkpoint", "eval", "segment"}:
                 self._hub.log(self._run).publish(EventType(line.type), line.data)
         now = self._live.now
         if now.step == self._step or not (last or time.monotonic() - self._told >= self._distance):

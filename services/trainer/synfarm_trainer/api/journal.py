@@ -26,7 +26,7 @@ class JournalLine(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    type: Literal["step", "checkpoint", "eval", "state"]
+    type: Literal["step", "checkpoint", "eval", "segment", "state"]
     at: Moment
     data: dict[str, JsonValue]
 

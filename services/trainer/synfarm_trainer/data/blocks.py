@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synfarm.contracts.randomness import uniform
-from synfarm_trainer.data.cropids import CropIds
+from synfarm_trainer.data.cropids import CropIds, Epoch
 
 __all__ = ["LEAST", "TRIES", "WIDEST", "distance_from_centre", "outside_blocks"]
 
@@ -24,7 +24,7 @@ TRIES = 32
 """Blocks that are tried for an image. BEiT gives up after ten in a row that do not fit."""
 
 
-def distance_from_centre(ids: CropIds, key: int, epoch: int, grid: int) -> NDArray[np.float64]:
+def distance_from_centre(ids: CropIds, key: int, epoch: Epoch, grid: int) -> NDArray[np.float64]:
     """(N, grid * grid): of each patch from a drawn centre, in a maximum norm of drawn aspect.
 
     The nearest patches make one rectangle, cut by the image's border.
@@ -36,7 +36,7 @@ def distance_from_centre(ids: CropIds, key: int, epoch: int, grid: int) -> NDArr
     return distance
 
 
-def outside_blocks(ids: CropIds, key: int, epoch: int, grid: int, amount: Ints) -> Bools:
+def outside_blocks(ids: CropIds, key: int, epoch: Epoch, grid: int, amount: Ints) -> Bools:
     """(N, grid * grid): is the patch in none of the image's blocks? At most ``amount`` (N,) are in some.
 
     As BEiT and DINOv2 do it: area between :data:`LEAST` and what is still wanted, aspect between 0.3 and its inverse

@@ -16,7 +16,7 @@ from synfarm.contracts.purposes import Purpose
 from synfarm.contracts.randomness import key_of
 from synfarm_trainer.config import TrainConfig
 from synfarm_trainer.data.blocks import distance_from_centre, outside_blocks
-from synfarm_trainer.data.cropids import CropIds
+from synfarm_trainer.data.cropids import CropIds, Epoch
 
 __all__ = ["draw_kept", "draw_masks"]
 
@@ -30,7 +30,7 @@ def _places(words: Ints, axis: int) -> Ints:
     return np.asarray(np.argsort(order, axis=axis, kind="stable"), dtype=np.int64)
 
 
-def _patch_order(config: TrainConfig, ids: CropIds, key: int, epoch: int, amount: Ints) -> Ints:
+def _patch_order(config: TrainConfig, ids: CropIds, key: int, epoch: Epoch, amount: Ints) -> Ints:
     """(N, patches): the patches of each crop in the order in which they are masked, ``amount`` (N,) of them."""
     words = ids.word(key, epoch, 1, np.arange(config.patches))
     grid = config.augment.size // config.model.patch
@@ -41,7 +41,7 @@ def _patch_order(config: TrainConfig, ids: CropIds, key: int, epoch: int, amount
     return np.argsort(words, axis=-1, kind="stable")
 
 
-def _amounts(config: TrainConfig, ids: CropIds, key: int, epoch: int) -> Ints:
+def _amounts(config: TrainConfig, ids: CropIds, key: int, epoch: Epoch) -> Ints:
     """(N,): masked patches of each crop."""
     counts = np.array(config.masked_tokens_of_cell, dtype=np.int64)
     words = ids.word(key, epoch, 0).reshape(-1, config.cell_images)
@@ -56,7 +56,7 @@ def _amounts(config: TrainConfig, ids: CropIds, key: int, epoch: int) -> Ints:
     return found
 
 
-def draw_masks(config: TrainConfig, seed: int, epoch: int, ids: CropIds) -> Bools | None:
+def draw_masks(config: TrainConfig, seed: int, epoch: Epoch, ids: CropIds) -> Bools | None:
     """(N, patches): masked? for the global crops of whole cells in batch order; None without iBOT.
 
     In each cell the images of the lowest hashes are masked, with ``mask.first_views`` those of the first views of each
@@ -72,7 +72,7 @@ def draw_masks(config: TrainConfig, seed: int, epoch: int, ids: CropIds) -> Bool
     return np.asarray(np.argsort(order, axis=-1, kind="stable") < amount[:, None])
 
 
-def draw_kept(config: TrainConfig, seed: int, epoch: int, ids: CropIds, cell_crops: int) -> Bools | None:
+def draw_kept(config: TrainConfig, seed: int, epoch: Epoch, ids: CropIds, cell_crops: int) -> Bools | None:
     """(N, depth, 2): does the crop go through a block's attention and its MLP? None without stochastic depth.
 
     Args:

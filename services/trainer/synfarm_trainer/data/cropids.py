@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from synfarm.contracts.randomness import bits
 
-__all__ = ["CropIds", "global_crops"]
+__all__ = ["CropIds", "Epoch", "global_crops"]
 
 Ints = NDArray[np.int64]
-
+Epoch = int | Ints
+"""Of all crops, or of each: (N,)."""
 
 _MORE_GLOBAL = 1 << 16
 
@@ -52,10 +53,10 @@ class CropIds:
     def __len__(self) -> int:
         return len(self.job)
 
-    def word(self, key: int, epoch: int, *more: int | Ints) -> Ints:
+    def word(self, key: int, epoch: Epoch, *more: int | Ints) -> Ints:
         """Random bits of each crop: (N,), or (N, ...) when ``more`` brings axes of its own."""
         axes = max((np.ndim(item) for item in more), default=0)
         shape = (-1,) + (1,) * axes
         ids = (x.reshape(shape) for x in (self.job, self.index, self.k, self.crop))
-        drawn: Ints = bits(key, epoch, *ids, *more)
+        drawn: Ints = bits(key, epoch if isinstance(epoch, int) else epoch.reshape(shape), *ids, *more)
         return drawn

@@ -11,6 +11,7 @@ from PIL import Image
 
 from synfarm.contracts.purposes import Purpose
 from synfarm.contracts.randomness import bits, key_of
+from synfarm_trainer.data.course import Course
 from synfarm_trainer.data.decode import decode_group
 from synfarm_trainer.data.fetch import ShardCache
 from synfarm_trainer.data.manifest import Dataset
@@ -33,7 +34,7 @@ _CHUNK = 1 << 16
 _ROWS_A_CONCEPT = 64
 
 
-def _lowest(plan: Plan, held_out: bool, limit: int) -> NDArray[np.int64]:
+def _lowest(plan: Plan | Course, held_out: bool, limit: int) -> NDArray[np.int64]:
     """At most ``limit`` held-out or training rows, those with the lowest keyed hash, in its order."""
     rows, draws = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
     key = key_of(plan.seed, Purpose.HELD_OUT)
@@ -48,12 +49,12 @@ def _lowest(plan: Plan, held_out: bool, limit: int) -> NDArray[np.int64]:
     return rows
 
 
-def choose_rows(plan: Plan, *, held_out: bool, limit: int) -> list[int]:
+def choose_rows(plan: Plan | Course, *, held_out: bool, limit: int) -> list[int]:
     """At most ``limit`` held-out or training rows: those with the lowest keyed hash, in manifest order."""
     return sorted(_lowest(plan, held_out, limit).tolist())
 
 
-def distinct_rows(plan: Plan, *, limit: int) -> list[int]:
+def distinct_rows(plan: Plan | Course, *, limit: int) -> list[int]:
     """At most ``limit`` held-out rows by keyed hash, of as many concepts as there are."""
     # Of a large data set the first of so many rows have all the concepts that can be shown.
     rows = _lowest(plan, True, max(limit * _ROWS_A_CONCEPT, _CHUNK))

@@ -20,7 +20,8 @@ from synfarm_trainer.data.augment.uncut import CropKind, Uncut
 from synfarm_trainer.data.cache.ahead import Ahead
 from synfarm_trainer.data.cache.upcoming import Upcoming
 from synfarm_trainer.data.cells import draw_kept, draw_masks
-from synfarm_trainer.data.cropids import CropIds, global_crops
+from synfarm_trainer.data.course import Course
+from synfarm_trainer.data.cropids import CropIds, Epoch, global_crops
 from synfarm_trainer.data.decode import decode_group, read_caption
 from synfarm_trainer.data.fetch import ShardCache
 from synfarm_trainer.data.manifest import Dataset
@@ -36,6 +37,7 @@ class RankBatch:
 
     step: int
     epoch: int
+    """Of its captions; where datasets have epochs of their own, the latest."""
     rows: NDArray[np.int64]
     """(c,): rows of the captions in the dataset."""
     concepts: NDArray[np.int64]
@@ -76,11 +78,16 @@ def image_numbers(seed: int, epoch: int, job: int, index: int, images: int, view
     return shuffled_sample(key_of(seed, Purpose.VIEWS), images, views, epoch, job, index)
 
 
+def _of_each(epoch: Epoch, crops: CropIds) -> Epoch:
+    """The epochs of captions as those of their crops, which are adjacent."""
+    return epoch if isinstance(epoch, int) else epoch.repeat(len(crops) // len(epoch))
+
+
 @dataclass(frozen=True, eq=False)
 class _Draws:
     """What is drawn for a rank's share before its pixels are read; image arrays in batch order."""
 
-    epoch: int
+    epoch: Epoch
     rows: NDArray[np.int64]
     numbers: NDArray[np.int64]
     """(c, views): which images of each caption."""
@@ -113,7 +120,14 @@ class Loader:
     """Iterate over a rank's batches from ``start`` to ``stop`` (steps); close it when done."""
 
     def __init__(
-        self, dataset: Dataset, plan: Plan, cache: ShardCache, config: TrainConfig, *, rank: int = 0, world: int = 1
+        self,
+        dataset: Dataset,
+        plan: Plan | Course,
+        cache: ShardCache,
+        config: TrainConfig,
+        *,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
         """
         Raises:
@@ -143,6 +157,8 @@ class Loader:
         data = self._config.data
         if data.fetch_threads:
             upcoming = Upcoming(self._dataset, self._plan, self._slice)
+            if self._ahead is not None:
+                self._ahead.close()
             most = self._cache.most_ahead(data.fetch_ahead_mib << 20)
             self._ahead = Ahead(self._cache, upcoming, stop=stop, threads=data.fetch_threads, max_bytes=most)
         for step in range(start, stop):
@@ -158,7 +174,7 @@ class Loader:
             crops = [np.concatenate(kind) for kind in zip(*(group.crops for group in groups), strict=True)]
             yield RankBatch(
                 step=step,
-                epoch=draws.epoch,
+                epoch=int(np.max(draws.epoch)),
                 rows=draws.rows,
                 concepts=self._plan.table.concept[draws.rows].astype(np.int64),
                 pixels=crops[0] if crops else None,
@@ -173,36 +189,51 @@ class Loader:
                 wait_seconds=waited,
             )
 
+    def go_on_with(self, dataset: Dataset, plan: Plan | Course) -> None:
+        """Batches that are asked for from now on are of these; none may be under way."""
+        self._dataset, self._plan = dataset, plan
+
     def _draw(self, step: int) -> _Draws:
         """Of the whole share at once: a draw per image would cost more than its pixels."""
         config, seed = self._config, self._plan.seed
-        rows, epoch, views = self._plan.batch(step)[self._slice], self._plan.epoch_of(step), config.data.views
+        rows, epoch, views = self._plan.batch(step)[self._slice], self._epoch_of(step), config.data.views
         job, index = self._plan.table.job[rows], self._plan.table.index[rows]
         numbers = np.array(
             [
-                image_numbers(seed, epoch, int(j), int(i), self._dataset.images_of(int(row)), views)
-                for row, j, i in zip(rows, job, index, strict=True)
+                image_numbers(seed, int(e), int(j), int(i), self._dataset.images_of(int(row)), views)
+                for row, e, j, i in zip(rows, np.broadcast_to(epoch, rows.shape), job, index, strict=True)
             ],
             dtype=np.int64,
         )
         images = job.repeat(views), index.repeat(views), numbers.reshape(-1)
         whole = CropIds.of(*images, crops=global_crops(config.data.crops), view=np.tile(np.arange(views), len(rows)))
         small = CropIds.of(*images, crops=range(1, 1 + config.local_count))
+        large_epoch, small_epoch = (_of_each(epoch, crops) for crops in (whole, small))
         return _Draws(
             epoch=epoch,
             rows=rows,
             numbers=numbers,
             kinds=tuple(
-                CropKind(augment.size, draw_params(augment, seed, epoch, crops))
-                for augment, crops in ((config.augment, whole), (self._local, small))
+                CropKind(augment.size, draw_params(augment, seed, epochs, crops))
+                for augment, epochs, crops in (
+                    (config.augment, large_epoch, whole),
+                    (self._local, small_epoch, small),
+                )
                 if len(crops)
             ),
-            masks=draw_masks(config, seed, epoch, whole),
-            kept=draw_kept(config, seed, epoch, whole, config.cell_images),
-            local_kept=draw_kept(config, seed, epoch, small, config.data.cell_captions * views * config.local_count)
+            masks=draw_masks(config, seed, large_epoch, whole),
+            kept=draw_kept(config, seed, large_epoch, whole, config.cell_images),
+            local_kept=draw_kept(
+                config, seed, small_epoch, small, config.data.cell_captions * views * config.local_count
+            )
             if config.uses_local_crops
             else None,
         )
+
+    def _epoch_of(self, step: int) -> Epoch:
+        if isinstance(self._plan, Course):
+            return self._plan.epochs(step)[self._slice]
+        return self._plan.epoch_of(step)
 
     def _submit(self, step: int) -> tuple[_Draws, list[Future[_Group]]]:
         draws = self._draw(step)

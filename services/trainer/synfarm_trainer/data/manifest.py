@@ -24,15 +24,24 @@ from synfarm_trainer.data.assembly import Assembly
 from synfarm_trainer.data.commits import CommitShelf, LazyRows, LazyShards
 from synfarm_trainer.data.filtering import NEAR_COLUMNS, Filters, first_of_near
 from synfarm_trainer.data.parts import PartArrays, part_arrays
-from synfarm_trainer.data.table import Derived, GroupTable
+from synfarm_trainer.data.table import Derived, GroupTable, least_unsigned
 
-__all__ = ["Dataset", "DatasetInvalid", "load_dataset"]
+__all__ = ["Dataset", "DatasetInvalid", "Increment", "load_dataset"]
 
 _log = get_logger(__name__)
 
 
 class DatasetInvalid(Exception):
     """The dataset is not the one that the run froze, or cannot serve it; the message says which and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Increment:
+    """Some parts of a generation's manifest, named by their hashes; the generation may not have ended."""
+
+    job: str
+    generation: int
+    parts: tuple[ManifestPart, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +59,8 @@ class Dataset:
     concepts: tuple[str, ...]
     """Sorted names; their places are the concept codes of the table."""
     table: GroupTable
+    sources: NDArray[np.unsignedinteger[Any]]
+    """For each shard the place of what it was read from among those that :func:`load_dataset` was given."""
     left_out: int = 0
     """Groups that the manifests name and the run's filters leave out."""
     images: NDArray[np.unsignedinteger[Any]] | None = None
@@ -68,7 +79,7 @@ class Dataset:
 
 def load_dataset(
     store: ObjectStore,
-    refs: Sequence[DatasetRef],
+    refs: Sequence[DatasetRef | Increment],
     *,
     views: int,
     drop_near_duplicates: bool = False,
@@ -93,13 +104,16 @@ def load_dataset(
         StoreError, pydantic.ValidationError: an object is away or malformed.
     """
     filters = Filters(drop_near_duplicates, min_scores, max_scores, concepts, templates)
-    parts = [(ref.job, part) for ref in refs for part in _parts(store, ref)]
+    parts = [(place, part) for place, ref in enumerate(refs) for part in _parts(store, ref)]
     made = Assembly(sum(part.groups for _, part in parts))
+    sources = [np.empty(0, dtype=least_unsigned(len(refs)))]
     near: list[tuple[NDArray[np.float64], ...]] = []
     left_out = 0
     try:
-        for job, arrays in _read(store, parts, filters, threads):
+        named = [(refs[place].job, part) for place, part in parts]
+        for (place, _), (job, arrays) in zip(parts, _read(store, named, filters, threads), strict=True):
             stays = _stays(filters, arrays)
+            sources.append(np.full(len(arrays.numbers["unit.groups"]), place, dtype=sources[0].dtype))
             left_out += 0 if stays is None else int((~stays).sum())
             made.add(job, arrays, stays)
             if drop_near_duplicates:
@@ -125,10 +139,12 @@ def load_dataset(
         )
     shelf = CommitShelf(store, refs_of, most=commits)
     shards, rows = LazyShards(table, shelf), LazyRows(table, shelf, refs_of)
-    return Dataset(shards, rows, table.shard, names, table, left_out, images, shelf)
+    return Dataset(shards, rows, table.shard, names, table, np.concatenate(sources), left_out, images, shelf)
 
 
-def _parts(store: ObjectStore, ref: DatasetRef) -> tuple[ManifestPart, ...]:
+def _parts(store: ObjectStore, ref: DatasetRef | Increment) -> tuple[ManifestPart, ...]:
+    if isinstance(ref, Increment):
+        return ref.parts
     key = layout.ended(ref.job, ref.generation)
     try:
         ended = read_ended(store, key)

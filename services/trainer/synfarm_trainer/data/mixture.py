@@ -110,4 +110,4 @@ class Shares:
 
     def most_in(self, positions: int) -> tuple[int, ...]:
         """Of each dataset a bound of what it has of any so many positions in a row: its share, rounded up, and one."""
-        return tuple(-(-positions * weight // self.period) + 1 for weight in self.weights)
+        return tuple(min(positions, -(-positions * weight // self.period) + 1) for weight in self.weights)

@@ -25,7 +25,7 @@ from synfarm.contracts.randomness import bits, key_of
 from synfarm_trainer.data.held_out import RowSet, held_out_set
 from synfarm_trainer.data.table import GroupTable
 
-__all__ = ["GroupTable", "Plan", "held_out_rows"]
+__all__ = ["GroupTable", "Plan", "held_out_rows", "share_of_rank"]
 
 Ints = NDArray[np.int64]
 Key = TypeVar("Key")
@@ -163,18 +163,27 @@ class Plan:
             return order[start : start + self.captions_per_batch]
         return self.rows_at(self.epoch_of(step), start, start + self.captions_per_batch)
 
-    def rank_slice(self, rank: int, world: int) -> slice:
-        """The whole cells of a batch that a rank takes: contiguous, so that ranks in order make the batch.
+    def passes(self, step: int) -> float:
+        """Epochs that ``step`` steps come to."""
+        return step / self.steps_per_epoch
 
-        Raises:
-            ValueError: the ranks do not divide the batch into whole cells.
-        """
-        unit = world * self.cell_captions
-        if self.captions_per_batch % unit:
-            cells = f" in cells of {self.cell_captions}" if self.cell_captions > 1 else ""
-            raise ValueError(
-                f"data.captions_per_batch: {self.captions_per_batch} captions{cells} cannot be shared by {world} "
-                f"ranks; use a multiple of {unit}, or another number of ranks"
-            )
-        share = self.captions_per_batch // world
-        return slice(rank * share, (rank + 1) * share)
+    def rank_slice(self, rank: int, world: int) -> slice:
+        """As :func:`share_of_rank`."""
+        return share_of_rank(self.captions_per_batch, self.cell_captions, rank, world)
+
+
+def share_of_rank(captions: int, cell: int, rank: int, world: int) -> slice:
+    """The whole cells of a batch that a rank takes: contiguous, so that ranks in order make the batch.
+
+    Raises:
+        ValueError: the ranks do not divide the batch into whole cells.
+    """
+    unit = world * cell
+    if captions % unit:
+        cells = f" in cells of {cell}" if cell > 1 else ""
+        raise ValueError(
+            f"data.captions_per_batch: {captions} captions{cells} cannot be shared by {world} "
+            f"ranks; use a multiple of {unit}, or another number of ranks"
+        )
+    share = captions // world
+    return slice(rank * share, (rank + 1) * share)

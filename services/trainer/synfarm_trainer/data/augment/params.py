@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from synfarm.contracts.purposes import Purpose
 from synfarm.contracts.randomness import below, key_of, uniform
 from synfarm_trainer.config import AugmentConfig, LocalCropsConfig
-from synfarm_trainer.data.cropids import CropIds
+from synfarm_trainer.data.cropids import CropIds, Epoch
 
 __all__ = ["CropParams", "Filters", "draw_params", "local_augment", "small_size"]
 
@@ -101,7 +101,7 @@ def small_size(side: int, width: int, height: int) -> tuple[int, int]:
     return (side, other) if width <= height else (other, side)
 
 
-def _variant_b(config: AugmentConfig, seed: int, epoch: int, ids: CropIds) -> NDArray[np.bool_]:
+def _variant_b(config: AugmentConfig, seed: int, epoch: Epoch, ids: CropIds) -> NDArray[np.bool_]:
     if config.variants == "coin":
         return np.asarray(uniform(ids.word(key_of(seed, Purpose.BLUR), epoch, 2)) < 0.5)
     none = np.zeros_like(ids.k)
@@ -109,7 +109,7 @@ def _variant_b(config: AugmentConfig, seed: int, epoch: int, ids: CropIds) -> ND
     return np.asarray((starts + ids.turn) % 2 == 1)
 
 
-def draw_params(config: AugmentConfig, seed: int, epoch: int, ids: CropIds) -> CropParams:
+def draw_params(config: AugmentConfig, seed: int, epoch: Epoch, ids: CropIds) -> CropParams:
     """Parameters of the N crops ``ids``."""
 
     def draw(purpose: Purpose, what: int) -> Floats:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from synfarm.contracts.commits import GroupRow, ShardRef
+from synfarm_trainer.data.course import Course
 from synfarm_trainer.data.manifest import Dataset
 from synfarm_trainer.data.plan import Plan
 
@@ -14,7 +15,7 @@ __all__ = ["Upcoming"]
 class Upcoming:
     """By step, as the plan says."""
 
-    def __init__(self, dataset: Dataset, plan: Plan, share: slice) -> None:
+    def __init__(self, dataset: Dataset, plan: Plan | Course, share: slice) -> None:
         """``share``: what this rank takes of each batch."""
         self._dataset, self._plan, self._share = dataset, plan, share
 
