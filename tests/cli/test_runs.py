@@ -105,6 +105,9 @@ def test_watch_ends_as_the_run_did(farm: Any) -> None:
         ((NOBODYS,), 4, "There is no job"),
         (("dog",), 2, "'dog' is no job id"),
         ((JOB, "--ranks", "0"), 2, "--ranks"),
+        ((JOB, "--weights", "0.7,0.3"), 2, "weights has 2 numbers, jobs has 1.*one weight a job"),
+        ((JOB, "--weights", "much"), 2, "weights.0: must be a valid number"),
+        ((JOB, "--follow", "--set", "data.views=2", "--set", "objective.name=supce"), 2, "supce has an output"),
     ],
 )
 def test_refusals_of_a_start(farm: Any, arguments: tuple[str, ...], code: int, says: str) -> None:

@@ -32,8 +32,8 @@ def orphan(made: Any, unit: int, data: bytes = b"drawn by another worker") -> st
     return key
 
 
-def pin(store: ObjectStore, job: str, generation: int | None = 1) -> None:
-    """A run that reads the job; ``generation`` None: it never came to be."""
+def pin(store: ObjectStore, job: str, generation: int | None = 1, parts: int | None = None) -> None:
+    """A run that reads the job, or begins with its first ``parts``; ``generation`` None: it never came to be."""
     store.create(layout.pin(job, RUN), b"{}")
     if generation is not None:
         spec = RunSpec(
@@ -42,7 +42,7 @@ def pin(store: ObjectStore, job: str, generation: int | None = 1) -> None:
             created_at=datetime.fromisoformat("2026-01-31T12:00:00+00:00"),
             name="run",
             preset="tiny",
-            datasets=(DatasetRef(job=job, generation=generation, manifest_sha256="0" * 64),),
+            datasets=(DatasetRef(job=job, generation=generation, manifest_sha256="0" * 64, parts=parts),),
             seed=0,
             ranks=1,
             config={},
@@ -214,6 +214,15 @@ def test_what_a_pinned_generation_names_stays(made: Any, clock: Any, pinned: boo
         pin(made.store, made.job, generation=1)
     clock.later(days=2)
     assert keys(collect(made.store, delete=True)) == ([] if pinned else [old])
+
+
+def test_a_run_that_follows_an_open_generation_keeps_only_what_commits_name(made: Any, clock: Any) -> None:
+    lost = orphan(made, 2)
+    made.complete()
+    pin(made.store, made.job, generation=2, parts=1)
+    clock.later(days=2)
+    found = collect(made.store, delete=True)
+    assert (keys(found), found.notes) == ([lost], ())
 
 
 def test_a_damaged_manifest_keeps_everything(made: Any, clock: Any) -> None:

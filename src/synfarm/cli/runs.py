@@ -30,18 +30,16 @@ _PAGE = 20
 app = typer.Typer(no_args_is_help=True, help="Runs: networks trained on finished jobs.")
 
 
-def _request(jobs: Sequence[str], preset: str, name: str, seed: int, ranks: int, settings: Sequence[str]) -> RunRequest:
+def _request(jobs: Sequence[str], settings: Sequence[str], weights: str, **fields: object) -> RunRequest:
     from pydantic import ValidationError
 
     from synfarm.contracts.runs import RunRequest
 
     body = {
-        "name": name,
-        "preset": preset,
         "jobs": list(jobs),
         "overrides": read_overrides(settings),
-        "seed": seed,
-        "ranks": ranks,
+        "weights": [word.strip() for word in weights.split(",") if word.strip()],
+        **fields,
     }
     try:
         return RunRequest.model_validate(body)
@@ -69,7 +67,10 @@ app.command("presets")(presets)
 @on_farm
 def start(
     farm: Farm,
-    jobs: Annotated[list[str], typer.Argument(metavar="JOB...", help="Finished jobs to train on; or 'latest'.")],
+    jobs: Annotated[
+        list[str],
+        typer.Argument(metavar="JOB...", help="Jobs to train on, finished unless --follow is given; or 'latest'."),
+    ],
     preset: Annotated[str, typer.Option(help="The configuration to begin with.")] = "tiny",
     settings: Annotated[
         list[str] | None,
@@ -78,6 +79,12 @@ def start(
     name: Annotated[str, typer.Option(help="For people.")] = "run",
     seed: Annotated[int, typer.Option(min=0, help="Decides every draw.")] = 0,
     ranks: Annotated[int, typer.Option(min=1, help="Processes that train together.")] = 1,
+    weights: Annotated[
+        str, typer.Option(metavar="W,W...", help="How often captions of each job are drawn, for example 0.7,0.3.")
+    ] = "",
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Begin while jobs still render, and take in what they finish.")
+    ] = False,
     watch: Watch = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -87,7 +94,8 @@ def start(
         with farm.client() as client:
             jobs = [job_id(client, job) for job in jobs]
     jobs = [checked_id(job, "job") for job in jobs]
-    request = _request(jobs, preset, name, seed, ranks, settings or ())
+    fields = {"preset": preset, "name": name, "seed": seed, "ranks": ranks, "follow": follow}
+    request = _request(jobs, settings or (), weights, **fields)
     with farm.client("trainer") as client, cures_of_the_command():
         view = _started(client, request)
     if as_json:

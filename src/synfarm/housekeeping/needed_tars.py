@@ -47,7 +47,11 @@ class NeededTars:
                 spec = RunSpec.from_bytes(self._store.get(layout.run(layout.parse_pin(info.key))))
             except (ObjectMissing, ValidationError, ValueError):
                 return all_keys
-            found |= {layout.ended(self._job, ref.generation) for ref in spec.datasets if ref.job == self._job}
+            for ref in spec.datasets:
+                key = layout.ended(self._job, ref.generation)
+                # A generation that a run follows may not have ended: its tars are those that the commits name.
+                if ref.job == self._job and (ref.parts is None or key in all_keys):
+                    found.add(key)
         return found
 
     def _lines(self, key: str) -> Iterator[ManifestLine]:

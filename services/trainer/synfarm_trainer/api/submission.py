@@ -10,23 +10,20 @@ from typing import Any
 from synfarm.auth import Principal
 from synfarm.contracts import layout
 from synfarm.contracts.base import utc_now
-from synfarm.contracts.jobs import JobSpec, JobState
-from synfarm.contracts.manifests import Ended
 from synfarm.contracts.problems import ProblemError
-from synfarm.contracts.runs import DatasetRef, RunRequest, RunSpec
+from synfarm.contracts.runs import RunRequest, RunSpec
 from synfarm.idempotency import claim
-from synfarm.storage.protocol import ObjectMissing, ObjectStore
+from synfarm.storage.protocol import ObjectStore
 from synfarm_trainer.api.placement import Placement, check_place
 from synfarm_trainer.api.records import RunRecords, new_ulid
 from synfarm_trainer.api.refused import config_refused
+from synfarm_trainer.api.sources import check_enough, find_source, no_such_job, weights_of
 from synfarm_trainer.api.weights import check_weights
 
 __all__ = ["Resolve", "Submission"]
 
 Resolve = Callable[[str, Mapping[str, object]], dict[str, Any]]
 """(preset, overrides) to the fully resolved configuration as JSON values; ValueError begins with the field's name."""
-
-_TRAINABLE = {JobState.COMPLETED, JobState.COMPLETED_WITH_ERRORS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +52,9 @@ class Submission:
     def _make(
         self, request: RunRequest, config: dict[str, Any], who: Principal, run: str, created_at: datetime
     ) -> RunSpec:
-        results = [self._result(job, who, config) for job in request.jobs]
-        self._enough(results, config)
+        weights = weights_of(request)
+        sources = [find_source(self.store, job, who, config, follow=request.follow) for job in request.jobs]
+        check_enough(sources, weights, config["data"])
         check_weights(self.records, config["model"], who)
         spec = RunSpec(
             run=run,
@@ -64,9 +62,9 @@ class Submission:
             created_at=created_at,
             name=request.name,
             preset=request.preset,
-            datasets=tuple(
-                DatasetRef(job=e.job, generation=e.generation, manifest_sha256=e.manifest_sha256) for e in results
-            ),
+            datasets=tuple(source.ref for source in sources),
+            weights=weights,
+            follow=request.follow,
             seed=request.seed,
             ranks=request.ranks,
             config=config,
@@ -75,11 +73,11 @@ class Submission:
         # pins of a run without run.json, which bind nobody for long: gc may drop them after a day.
         pinned: list[str] = []
         try:
-            for ended in results:
-                self.store.create(layout.pin(ended.job, run), b"{}")
-                pinned.append(ended.job)
-                if self.store.head(layout.tombstone(ended.job)) is not None:
-                    raise _no_such_job(ended.job)
+            for job in request.jobs:
+                self.store.create(layout.pin(job, run), b"{}")
+                pinned.append(job)
+                if self.store.head(layout.tombstone(job)) is not None:
+                    raise no_such_job(job)
         except ProblemError:
             for job in pinned:
                 self.store.delete(layout.pin(job, run))
@@ -87,8 +85,8 @@ class Submission:
         made = spec if self.records.create(spec) else self.records.spec(run) or spec
         # Once more: gc may have dropped the pins of a run that a request of long ago left half made, as this one took
         # them for its own. From here on it sees the run.
-        for ended in results:
-            self.store.create(layout.pin(ended.job, run), b"{}")
+        for job in request.jobs:
+            self.store.create(layout.pin(job, run), b"{}")
         return made
 
     def _config(self, request: RunRequest) -> dict[str, Any]:
@@ -98,6 +96,14 @@ class Submission:
             raise config_refused(error) from error
         if len(set(request.jobs)) != len(request.jobs):
             raise ProblemError(422, "job_twice", "A job is listed twice.", field="jobs", hint="List every job once.")
+        if request.follow and config["objective"]["name"] == "supce":
+            raise ProblemError(
+                422,
+                "follow_needs_no_classes",
+                "supce has an output for each concept, and a job that grows may bring new ones.",
+                field="follow",
+                hint="Start the run when the job has ended, or choose another objective.name.",
+            )
         check_place(self.placement, request.ranks, config)
         batch, cell = config["data"]["captions_per_batch"], config["data"]["cell_captions"]
         if batch % (request.ranks * cell):
@@ -109,71 +115,3 @@ class Submission:
                 hint=f"Choose a divisor of {batch // cell}, or override data.captions_per_batch or data.cell_captions.",
             )
         return config
-
-    def _result(self, job: str, who: Principal, config: Mapping[str, Any]) -> Ended:
-        """The newest generation of a job that may be trained on."""
-        try:
-            spec = JobSpec.from_bytes(self.store.get(layout.job(job)))
-        except ObjectMissing:
-            raise _no_such_job(job) from None
-        # Another owner's job is answered as one that does not exist: ids are not secrets, but their use is.
-        if not who.may_see(spec.owner) or self.store.head(layout.tombstone(job)) is not None:
-            raise _no_such_job(job)
-        _enough_images(spec, config["data"]["views"])
-        keys = [info.key for info in self.store.list(layout.ended_prefix(job))]
-        if not keys:
-            raise ProblemError(
-                409,
-                "job_not_finished",
-                f"Job {job} has not ended: it has no manifest to train on.",
-                field="jobs",
-                hint=f"Wait until GET /v1/jobs/{job} of the caption API says completed.",
-            )
-        ended = Ended.from_bytes(self.store.get(keys[-1]))
-        if ended.state not in _TRAINABLE:
-            raise ProblemError(
-                409,
-                "job_not_usable",
-                f"Job {job} ended {ended.state.value}.",
-                field="jobs",
-                hint=f"POST /v1/jobs/{job}/retry on the caption API opens a new generation, or name another job.",
-            )
-        if not ended.counts.captions:
-            raise ProblemError(
-                409,
-                "job_empty",
-                f"Job {job} ended without a caption that has images.",
-                field="jobs",
-                hint=f"Name another job; GET /v1/jobs/{job}/failures of the caption API says what went wrong.",
-            )
-        return ended
-
-    def _enough(self, results: list[Ended], config: dict[str, Any]) -> None:
-        data = config["data"]
-        batch, captions = data["captions_per_batch"], sum(ended.counts.captions for ended in results)
-        usable = int(captions * (1 - data["held_out"]))
-        if usable < batch:
-            raise ProblemError(
-                409,
-                "too_few_captions",
-                f"The jobs hold {captions} captions, about {usable} after holding out; one batch takes {batch}.",
-                field="jobs",
-                hint="Add a job, or lower data.captions_per_batch by an override.",
-            )
-
-
-def _enough_images(job: JobSpec, views: int) -> None:
-    if job.images_per_caption < views:
-        raise ProblemError(
-            422,
-            "too_few_images",
-            f"Job {job.job} has {job.images_per_caption} images of a caption; the run takes {views}.",
-            field="overrides.data.views",
-            hint=f"Override data.views with {job.images_per_caption} or less, or name a job of more images.",
-        )
-
-
-def _no_such_job(job: str) -> ProblemError:
-    return ProblemError(
-        404, "job_not_found", f"There is no job {job}.", field="jobs", hint="GET /v1/jobs lists your jobs."
-    )
