@@ -91,6 +91,8 @@ def test_a_killed_rank_costs_nothing_and_batches_do_not_depend_on_the_ranks(
     """
     store, state, marker = open_store(store_settings), tmp_path / "ranks", tmp_path / "killed"
     overrides = {**every_term, **BARE, "data.threads": threads, "execution.parallel": parallel}
+    if ranks > 1:
+        overrides |= {"data.cache_disk_mib": 1, "data.fetch_threads": 8}
     write_run(store, write_dataset(store), ranks=ranks, overrides=overrides)
     open_attempt(store, 0)
     faults = f"train.step:unit={KILLED}:kill:{marker}"
@@ -108,5 +110,6 @@ def test_a_killed_rank_costs_nothing_and_batches_do_not_depend_on_the_ranks(
     final = {**before, **after}
     assert ending(state, 1)["reason"] == "completed"
     assert {step: batch for step, (_, batch) in final.items()} == {step: batch for step, (_, batch) in unbroken.items()}
+    assert (len(list((state / "shards").glob("??/*.tar"))) == 8) is (ranks > 1), "one fetch of each, for all ranks"
     totals, expected = ({step: float.fromhex(loss) for step, (loss, _) in of.items()} for of in (final, unbroken))
     assert totals == pytest.approx(expected, rel=1e-3)

@@ -18,6 +18,9 @@ from synfarm_trainer.ranks import Ranks
 
 __all__ = ["RunData", "open_data"]
 
+_COMMITS = 1024
+"""Commits held at least: those of the shards that may be fetched ahead. Of 64 captions one takes about 150 kB."""
+
 
 class RunData(Protocol):
     """Dataset and order; all ranks call the methods in the same order."""
@@ -66,7 +69,7 @@ def open_data(store: ObjectStore, spec: RunSpec, config: TrainConfig, attempt: R
         max_scores=data.max_scores,
         concepts=data.concepts,
         templates=data.templates,
-        commits=4 * data.block_shards,
+        commits=max(4 * data.block_shards, _COMMITS),
     )
     if spec.follow or spec.weights:
         return SegmentedData(store, spec, config, attempt, ranks, load)

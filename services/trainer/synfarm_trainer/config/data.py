@@ -55,7 +55,8 @@ class DataConfig:
     """Requests to the store that one rank has in flight for the positions that come; 0: groups are fetched when
     ``prefetch_steps`` wants them, by the threads that decode them."""
     fetch_ahead_mib: int = later(1024)
-    """Bound of what these requests ask for before its step is over; at most half of the cache that it goes into."""
+    """Bound of what these requests ask for before its step is over, in memory where groups are read alone; of whole
+    shards at most half of the cache."""
     max_refill_rate: float = 0.01
     """Share of samples replaced because of damage at rest above which the run stops."""
     refill_allowance: int = 16

@@ -56,8 +56,8 @@ class ShardCache:
 
     def close(self) -> None:
         """Let waiting readers go, whatever the store does."""
-        self._reads.close()
         with self._lock:
+            self._reads.close()
             waited: list[Future[Any]] = [*self._shards.values(), *self._ranges.values()]
             for future in waited:
                 if not future.done():
@@ -69,7 +69,10 @@ class ShardCache:
         return self._bytes
 
     def most_ahead(self, max_bytes: int) -> int:
-        """Bytes that may be fetched ahead: never so many that they would drive each other out again."""
+        """Bytes that may be fetched ahead: never so many that shards would drive each other out again. Ranges wait for
+        their reader outside of the cache."""
+        if not self._rule.reads_large_ones_whole:
+            return max_bytes
         return min(max_bytes, (self._max if self._disk is None else self._disk.max_bytes) // 2)
 
     def get(self, ref: ShardRef) -> Shard:
@@ -98,9 +101,9 @@ class ShardCache:
         Raises:
             DatasetDamaged, StoreRefused, FetchStopped: as :meth:`get`.
         """
+        place = ref.key, row.offset
         with self._lock:
-            asked = self._ranges.pop((ref.key, row.offset), None)
-            known = self._shards.get(ref.key)
+            asked, known = self._ranges.get(place), self._shards.get(ref.key)
         if asked is None and known is None and (data := self._from_disk(ref, row)) is not None:
             self.counts.add(hits=1)
             return Shard(ref, data, True), alone(row)
@@ -108,6 +111,8 @@ class ShardCache:
         self.counts.add(**{"hits" if near is not None and near.done() else "misses": 1})
         if asked is not None or (known is None and not self._rule.whole(ref, scattered=scattered)):
             data = asked.result() if asked is not None else self._reads.group(ref, row)
+            with self._lock:
+                self._ranges.pop(place, None)
             if data is not None:
                 return Shard(ref, data, True), alone(row)
         for _ in range(_ROUNDS):
@@ -127,17 +132,17 @@ class ShardCache:
             if self._disk is not None and self._disk.holds(ref):
                 return None
             with self._lock:
-                if ref.key in self._shards:
+                if self._reads.closed or ref.key in self._shards:
                     return None
                 whole = self._shards[ref.key] = Future()
             return ref.size, lambda: self._fill(ref, whole)
-        with self._lock:
-            if ref.key in self._shards or (ref.key, row.offset) in self._ranges:
-                return None
         if self._disk is not None and self._disk.holds(ref):
             return None
+        place = ref.key, row.offset
         with self._lock:
-            piece = self._ranges[ref.key, row.offset] = Future()
+            if self._reads.closed or ref.key in self._shards or place in self._ranges:
+                return None
+            piece = self._ranges[place] = Future()
         return row.length, lambda: self._fill_range(ref, row, piece)
 
     def _from_disk(self, ref: ShardRef, row: GroupRow) -> bytes | None:

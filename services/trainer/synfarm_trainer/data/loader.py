@@ -139,11 +139,17 @@ class Loader:
         self._slice = plan.rank_slice(rank, world)
         self._pool = ThreadPoolExecutor(config.data.threads, thread_name_prefix="loader")
         self._ahead: Ahead | None = None
+        self._upcoming: Upcoming | None = None
+        if (data := config.data).fetch_threads:
+            self._upcoming, most = Upcoming(dataset, plan, self._slice), cache.most_ahead(data.fetch_ahead_mib << 20)
+            self._ahead = Ahead(cache, self._upcoming, threads=data.fetch_threads, max_bytes=most)
 
     def close(self) -> None:
         self._cache.close()
         if self._ahead is not None:
             self._ahead.close()
+        if self._upcoming is not None:
+            self._upcoming.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def read_counts(self) -> dict[str, float]:
@@ -154,13 +160,8 @@ class Loader:
         """Batches of steps ``start`` to ``stop - 1``; errors of the reading threads are raised here."""
         queue: deque[tuple[_Draws, list[Future[_Group]]]] = deque()
         following = start
-        data = self._config.data
-        if data.fetch_threads:
-            upcoming = Upcoming(self._dataset, self._plan, self._slice)
-            if self._ahead is not None:
-                self._ahead.close()
-            most = self._cache.most_ahead(data.fetch_ahead_mib << 20)
-            self._ahead = Ahead(self._cache, upcoming, stop=stop, threads=data.fetch_threads, max_bytes=most)
+        if self._ahead is not None:
+            self._ahead.begin(start, stop)
         for step in range(start, stop):
             if self._ahead is not None:
                 self._ahead.advance(step, following)
@@ -192,6 +193,8 @@ class Loader:
     def go_on_with(self, dataset: Dataset, plan: Plan | Course) -> None:
         """Batches that are asked for from now on are of these; none may be under way."""
         self._dataset, self._plan = dataset, plan
+        if self._upcoming is not None:
+            self._upcoming.go_on_with(dataset, plan)
 
     def _draw(self, step: int) -> _Draws:
         """Of the whole share at once: a draw per image would cost more than its pixels."""

@@ -28,21 +28,19 @@ class Ahead:
         cache: ShardCache,
         groups: Callable[[int], Iterable[tuple[ShardRef, GroupRow]]],
         *,
-        stop: int,
         threads: int,
         max_bytes: int,
     ) -> None:
         """
         Args:
             groups: those of a step, in order of position.
-            stop: the first step that is not wanted.
             threads: requests in flight, at most.
             max_bytes: of what is asked for steps that are not over, on its way or here; the last of it may exceed
                 the bound.
         """
-        self._cache, self._groups, self._stop = cache, groups, stop
+        self._cache, self._groups = cache, groups
         self._threads, self._max_bytes = threads, max_bytes
-        self._upcoming: Iterator[tuple[int, ShardRef, GroupRow]] | None = None
+        self._upcoming: Iterator[tuple[int, ShardRef, GroupRow]] = iter(())
         self._next: tuple[int, ShardRef, GroupRow] | None = None
         self._asked: deque[tuple[int, int]] = deque()
         """(step, bytes) of what counts against the bound."""
@@ -54,6 +52,13 @@ class Ahead:
     def asked_bytes(self) -> int:
         return self._bytes
 
+    def begin(self, start: int, stop: int) -> None:
+        """From now on it is about steps ``start`` to ``stop - 1``."""
+        self._upcoming = ((step, ref, row) for step in range(start, stop) for ref, row in self._groups(step))
+        self._next = next(self._upcoming, None)
+        self._asked.clear()
+        self._bytes = 0
+
     def advance(self, step: int, begun: int) -> None:
         """Ask for more, up to the bound.
 
@@ -63,9 +68,6 @@ class Ahead:
         """
         while self._asked and self._asked[0][0] < step:
             self._bytes -= self._asked.popleft()[1]
-        if self._upcoming is None:
-            self._upcoming = self._positions(begun)
-            self._next = next(self._upcoming, None)
         while self._next is not None and self._bytes < self._max_bytes:
             of, ref, row = self._next
             if of >= begun and (wanted := self._cache.ask(ref, row)) is not None:
@@ -84,11 +86,6 @@ class Ahead:
             self._jobs.put(None)
         for worker in self._workers:
             worker.join(_LEAVING_SECONDS / len(self._workers))
-
-    def _positions(self, start: int) -> Iterator[tuple[int, ShardRef, GroupRow]]:
-        for step in range(start, self._stop):
-            for ref, row in self._groups(step):
-                yield step, ref, row
 
     def _start(self, job: Callable[[], object]) -> None:
         self._jobs.put(job)

@@ -51,6 +51,10 @@ class StoreReads:
         """Let waiting readers go."""
         self._closed.set()
 
+    @property
+    def closed(self) -> bool:
+        return self._closed.is_set()
+
     def pause(self, seconds: float) -> None:
         """
         Raises:
@@ -87,6 +91,8 @@ class StoreReads:
         wrong: str | None = None
         times = missing = tries = refused = 0
         while True:
+            if self.closed:
+                raise FetchStopped
             tries += 1
             delay = min(self.wait_seconds * 2 ** min(tries - 1, 5), 30.0)
             try:

@@ -23,9 +23,13 @@ class ReadRule:
     small: int = _SMALL
     """Bytes up to which a shard costs little more than a range of it."""
 
+    @property
+    def reads_large_ones_whole(self) -> bool:
+        return self.needed > 0.5 and self.fits
+
     def whole(self, ref: ShardRef, *, scattered: bool = False) -> bool:
         """
         Args:
             scattered: of a reader that wants few groups of each shard.
         """
-        return ref.size <= self.small or (self.needed > 0.5 and self.fits and not scattered)
+        return ref.size <= self.small or (self.reads_large_ones_whole and not scattered)
