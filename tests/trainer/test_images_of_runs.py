@@ -114,3 +114,26 @@ def test_41_images_damaged_at_rest_are_replaced_counted_and_told_until_they_are_
     refills = [state["refilled"] for state in told(0, "state") if "refilled" in state]
     assert len({item["caption_id"] for item in refills}) == len(refills) == 36
     assert {(item["image"], item["taken"]) for item in refills} == {(2, 3)}
+
+
+def test_a_run_reads_by_way_of_the_nodes_disk_and_tells_what_that_came_to(
+    tmp_path: Path, begin, told, write_dataset, write_run, open_attempt
+) -> None:
+    """The second start, of another service that names the same folder, asks the store for no image at all."""
+    store, bare = MemoryStore(), {"schedule.steps": 3, "eval.knn": False, "eval.patch_pca": False}
+    finish(begin(MemoryStore(), overrides=bare))
+    write_run(store, write_dataset(store), overrides={**bare, "data.cache_disk_mib": 64, "data.fetch_threads": 4})
+    expected = [step["batch_sha256"] for step in told(0, "step")]
+    for attempt in (1, 2):
+        open_attempt(store, attempt)
+        start = Start(RUN, attempt, tmp_path, tmp_path / "elsewhere")
+        assert finish(Session(store, start, Ranks(), Faults(), lambda: False)) == "completed"
+        reading = told(attempt, "step")[-1]["reading"]
+        assert [step["batch_sha256"] for step in told(attempt, "step")] == expected
+        assert reading["hits"] + reading["misses"] >= 36
+        kept = len(list((tmp_path / "elsewhere").glob("??/*.tar")))
+        assert 0 < kept
+        assert (reading["requests"], reading["disk_falls"]) == (kept if attempt == 1 else 0, 0)
+        for key in [item.key for item in store.list("runs/") if "/checkpoints/" in item.key]:
+            store.delete(key)
+    assert not (tmp_path / "shards").exists()
