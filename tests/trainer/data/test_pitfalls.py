@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from synfarm.storage.memory import MemoryStore
 from synfarm_trainer.config import TrainConfig
@@ -65,12 +66,12 @@ def test_08_crops_stand_by_caption_image_and_number_and_labels_with_them(stored)
             whole = CropIds.of(job_of, index_of, k, global_crops(CROPS), view=np.array([view]))
             params = draw_params(config.augment, 7, 0, whole)
             for n in range(CROPS):
-                assert np.array_equal(tensors.pixels[place], apply_crop(image, 24, params, n))
+                assert np.array_equal(tensors.pixels[place], apply_crop(Image.fromarray(image), 24, params, n))
                 assert (tensors.labels[place], tensors.concepts[place]) == (row, dataset.table.concept[row])
                 place += 1
             params = draw_params(local, 7, 0, CropIds.of(job_of, index_of, k, range(1, 1 + LOCAL)))
             for n in range(LOCAL):
-                assert np.array_equal(tensors.local_pixels[small], apply_crop(image, 16, params, n))
+                assert np.array_equal(tensors.local_pixels[small], apply_crop(Image.fromarray(image), 16, params, n))
                 assert tensors.local_labels[small] == row
                 small += 1
     assert (place, small) == (len(tensors.pixels), len(tensors.local_pixels))

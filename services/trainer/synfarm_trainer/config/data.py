@@ -45,6 +45,9 @@ class DataConfig:
     block_shards: int = 64
     """Shards whose groups are shuffled together; also how many shards are open at a time."""
     threads: int = 1
+    cutting: Literal["plain", "compiled"] = later("plain")
+    """How these threads cut crops: with Pillow and numpy, or in loops that numba compiles: the same bits at a fifth of
+    the cost (docs/measurements.md), for half a second at each start and some ten at the first one on a machine."""
     prefetch_steps: int = 2
     cache_mib: int = 512
     """Bound of the shards that one rank keeps in memory: all of them, or those that its disk does not take."""

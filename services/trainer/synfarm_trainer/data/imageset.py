@@ -65,6 +65,10 @@ def distinct_rows(plan: Plan | Course, *, limit: int) -> list[int]:
     return chosen
 
 
+def _resized(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC))
+
+
 def read_images(dataset: Dataset, cache: ShardCache, rows: Sequence[int], size: int) -> ImageSet:
     """Every image of the captions ``rows``.
 
@@ -79,7 +83,7 @@ def read_images(dataset: Dataset, cache: ShardCache, rows: Sequence[int], size: 
     for row in rows:
         shard, found = cache.read(dataset.shards[dataset.shard_of[row]], dataset.rows[row], scattered=True)
         group = decode_group(shard, found, range(dataset.images_of(row)))
-        pixels += [np.asarray(image.resize((size, size), Image.Resampling.BICUBIC)) for image in group.images]
+        pixels += [_resized(image, size) for image in group.images]
         captions += [row] * len(group.images)
     places = np.array(captions, dtype=np.int64)
     return ImageSet(np.stack(pixels), dataset.table.concept[places].astype(np.int64), places)

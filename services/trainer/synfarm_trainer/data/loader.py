@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from synfarm.contracts.purposes import Purpose
 from synfarm.contracts.randomness import key_of, shuffled_sample
 from synfarm_trainer.config import TrainConfig
-from synfarm_trainer.data.augment import apply_crop, draw_params, local_augment
+from synfarm_trainer.data.augment import draw_params, local_augment
+from synfarm_trainer.data.augment.cutting import cutter
 from synfarm_trainer.data.augment.uncut import CropKind, Uncut
 from synfarm_trainer.data.cache.ahead import Ahead
 from synfarm_trainer.data.cache.upcoming import Upcoming
@@ -136,6 +137,7 @@ class Loader:
         self._dataset, self._plan, self._cache, self._config = dataset, plan, cache, config
         self._local = local_augment(config.augment, config.local_crops)
         self._uncut = config.execution.augment == "device"
+        self._cutter = cutter("plain" if self._uncut else config.data.cutting)
         self._slice = plan.rank_slice(rank, world)
         self._pool = ThreadPoolExecutor(config.data.threads, thread_name_prefix="loader")
         self._ahead: Ahead | None = None
@@ -249,7 +251,7 @@ class Loader:
         shard, found = self._cache.read(ref, self._dataset.rows[row])
         group = decode_group(shard, found, draws.numbers[place].tolist())
         places = np.arange(place * views, (place + 1) * views)
-        images = [np.asarray(image) for image in group.images] if self._uncut else []
+        images = list(group.images) if self._uncut else []
         which = [kind.crops_of(places, captions * views) for kind in draws.kinds]
         digest = hashlib.sha256(self._dataset.rows[row].caption_id.encode())
         crops: list[NDArray[np.uint8]] = []
@@ -259,10 +261,12 @@ class Loader:
             for kind, mine in zip(draws.kinds, which, strict=True):
                 digest.update(repr(kind.size).encode() + kind.params.bytes_of(mine))
         else:
+            prepared = [self._cutter.prepare(image) for image in group.images]
             for kind, mine in zip(draws.kinds, which, strict=True):
                 each = len(mine) // views
                 cut = [
-                    apply_crop(group.images[i // each], kind.size, kind.params, n) for i, n in enumerate(mine.tolist())
+                    self._cutter.crop(prepared[i // each], kind.size, kind.params, n)
+                    for i, n in enumerate(mine.tolist())
                 ]
                 crops.append(np.stack(cut))
                 digest.update(crops[-1].tobytes())

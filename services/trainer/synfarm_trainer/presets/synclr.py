@@ -15,6 +15,7 @@ EXECUTION: Mapping[str, Setting] = by(
         "data.cache_mib": 16_384,
         "data.cache_disk_mib": 65_536,
         "data.fetch_threads": 64,
+        "data.cutting": "compiled",
         "checkpoint.every_steps": 1000,
         "execution.micro_captions": 16,
     },

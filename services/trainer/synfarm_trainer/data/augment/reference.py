@@ -13,7 +13,7 @@ from PIL import Image, ImageFilter
 
 from synfarm_trainer.data.augment.params import CropParams, small_size
 
-__all__ = ["apply_crop"]
+__all__ = ["apply_crop", "gaussian", "resized"]
 
 _GRAY = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 _BLUR_RADIUS = 4
@@ -53,10 +53,16 @@ def _jitter(x: NDArray[np.float32], factors: Floats, order: NDArray[np.int64]) -
     return x
 
 
-def _blur(x: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+def gaussian(sigma: float) -> NDArray[np.float32]:
+    """(9,)"""
     offsets = np.arange(-_BLUR_RADIUS, _BLUR_RADIUS + 1)
     kernel = np.exp(-0.5 * (offsets / sigma) ** 2)
-    kernel = (kernel / kernel.sum()).astype(np.float32)
+    found: NDArray[np.float32] = (kernel / kernel.sum()).astype(np.float32)
+    return found
+
+
+def _blur(x: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    kernel = gaussian(sigma)
     for axis in (0, 1):
         pad = [(0, 0)] * 3
         pad[axis] = (_BLUR_RADIUS, _BLUR_RADIUS)
@@ -78,13 +84,18 @@ def _downsample(image: Image.Image, side: int) -> Image.Image:
     return image.resize(size, Image.Resampling.BILINEAR).resize(image.size, Image.Resampling.BILINEAR)
 
 
+def resized(image: Image.Image, size: int, params: CropParams, n: int) -> Pixels:
+    """Crop ``n`` of the parameters as it is before its flip and its colours: (size, size, 3) bytes."""
+    how = Image.Resampling.BILINEAR if params.filters.bilinear else Image.Resampling.BICUBIC
+    left, upper, right, lower = params.boxes(n, *image.size).tolist()
+    return np.asarray(
+        _downsample(image, int(params.side[n])).resize((size, size), how, box=(left, upper, right, lower))
+    )
+
+
 def apply_crop(image: Image.Image, size: int, params: CropParams, n: int) -> Pixels:
     """Crop ``n`` of the parameters cut from an RGB image: (size, size, 3) bytes."""
-    filters = params.filters
-    how = Image.Resampling.BILINEAR if filters.bilinear else Image.Resampling.BICUBIC
-    left, upper, right, lower = params.boxes(n, *image.size).tolist()
-    resized = _downsample(image, int(params.side[n])).resize((size, size), how, box=(left, upper, right, lower))
-    pixels: Pixels = np.asarray(resized)
+    filters, pixels = params.filters, resized(image, size, params, n)
     if params.flip[n]:
         pixels = pixels[:, ::-1]
     jitter, sigma = bool(params.jitter[n]), float(params.sigma[n])
