@@ -224,7 +224,7 @@ def test_a_fall_at_each_step_leaves_nothing_half_visible(tmp_path: Path, point: 
 
 def test_an_upload_that_did_not_arrive_whole_is_no_commit() -> None:
     class Shortening(MemoryStore):
-        def put(self, key: str, data: bytes, *, content_type: str = "application/octet-stream") -> Any:
+        def put(self, key: str, data: bytes | memoryview, *, content_type: str = "application/octet-stream") -> Any:
             return super().put(key, data[:-1] if key.endswith(".tar") else data, content_type=content_type)
 
     store = Shortening()

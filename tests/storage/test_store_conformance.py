@@ -174,6 +174,14 @@ def test_a_file_in_several_parts(any_store: ObjectStore, tmp_path: Path, monkeyp
     assert any_store.head("g") is None
 
 
+@pytest.mark.parametrize("size", [0, 1, 5 * 2**20, 11 * 2**20 + 3])
+def test_a_view_of_memory_goes_up_in_parts(any_store: ObjectStore, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    monkeypatch.setattr(minio_store, "_FILE_PART", 5 * 2**20)
+    data = (bytes(range(251)) * (size // 251 + 1))[: size + 2]
+    assert any_store.put("v", memoryview(data)[2:]).size == size
+    assert any_store.get("v") == data[2:]
+
+
 def test_the_store_tells_the_time_by_which_its_objects_age(any_store: ObjectStore) -> None:
     before = any_store.now()
     any_store.put("t", b"x")

@@ -48,7 +48,7 @@ class MemoryStore(ObjectStore):
         if self.fault is not None:
             self.fault(operation, key)
 
-    def _write(self, key: str, data: bytes) -> ObjectInfo:
+    def _write(self, key: str, data: bytes | memoryview) -> ObjectInfo:
         etag = hashlib.md5(data, usedforsecurity=False).hexdigest()
         info = ObjectInfo(key, len(data), etag, self._clock())
         self._objects[key] = _Stored(bytes(data), info)
@@ -61,7 +61,7 @@ class MemoryStore(ObjectStore):
             raise ObjectMissing(key)
         return stored.data
 
-    def put(self, key: str, data: bytes, *, content_type: str = "application/octet-stream") -> ObjectInfo:
+    def put(self, key: str, data: bytes | memoryview, *, content_type: str = "application/octet-stream") -> ObjectInfo:
         self._enter("put", key)
         with self._lock:
             return self._write(key, data)

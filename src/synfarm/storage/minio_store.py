@@ -24,6 +24,7 @@ from synfarm.storage.protocol import (
     StoreRefused,
     StoreUnavailable,
 )
+from synfarm.storage.reading_views import reader_of
 from synfarm.storage.s3_errors import CLIENT_ERRORS, RangeOutside, Refutation, translate
 
 __all__ = ["MinioStore", "open_store"]
@@ -33,7 +34,7 @@ T = TypeVar("T")
 _PAGE = 1000
 """Keys an S3 listing gives at once."""
 _FILE_PART = 64 * 2**20
-"""Bytes of a file that are in memory and sent at once."""
+"""Bytes of a file, or of a view, that are copied and sent at once."""
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
 
 
@@ -140,9 +141,13 @@ class MinioStore(ObjectStore):
         except ObjectMissing as error:
             raise StoreRefused(f"bucket {self._bucket!r} does not exist and cannot be made: {error}") from error
 
-    def put(self, key: str, data: bytes, *, content_type: str = "application/octet-stream") -> ObjectInfo:
-        # A fresh reader each try: the body is rewound.
-        return self._retried(key, lambda: self._write(key, io.BytesIO(data), len(data), content_type))
+    def put(self, key: str, data: bytes | memoryview, *, content_type: str = "application/octet-stream") -> ObjectInfo:
+        # A fresh reader each try: the body is rewound. Bytes are read without a copy, a view in parts.
+        if isinstance(data, bytes):
+            return self._retried(key, lambda: self._write(key, io.BytesIO(data), len(data), content_type))
+        return self._retried(
+            key, lambda: self._write(key, reader_of(data), len(data), content_type, part_size=_FILE_PART)
+        )
 
     def put_file(self, key: str, path: Path, *, content_type: str = "application/octet-stream") -> ObjectInfo:
         # Opened before the first try: what is wrong with the file is no fault of the store.

@@ -56,8 +56,12 @@ class ObjectInfo:
 class ObjectStore(Protocol):
     """Thread-safe. Every method may raise StoreUnavailable or StoreRefused."""
 
-    def put(self, key: str, data: bytes, *, content_type: str = "application/octet-stream") -> ObjectInfo:
-        """Write the whole object, over an older one if there is one."""
+    def put(self, key: str, data: bytes | memoryview, *, content_type: str = "application/octet-stream") -> ObjectInfo:
+        """Write the whole object, over an older one if there is one.
+
+        Args:
+            data: bytes, or a view of bytes, of which some 64 MiB are copied at a time; it must not change meanwhile.
+        """
 
     def put_file(self, key: str, path: Path, *, content_type: str = "application/octet-stream") -> ObjectInfo:
         """As ``put``, of a file that need not fit into memory; readers see the whole object or none of it.
