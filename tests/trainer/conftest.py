@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from torch.optim import AdamW
 
 from synfarm.contracts import layout
 from synfarm.contracts.base import utc_now
@@ -23,8 +24,12 @@ from synfarm.storage.columns_file import recall_columns, write_columns
 from synfarm.storage.group_columns import UnitColumns, join_units
 from synfarm.storage.protocol import ObjectStore
 from synfarm.storage.shard_writer import ShardWriter
+from synfarm_trainer.checkpoint.staging import Staging
 from synfarm_trainer.config import OBJECTIVES, SynclrConfig, TrainConfig, to_dict
+from synfarm_trainer.objectives.protocol import Objective
 from synfarm_trainer.presets import resolve
+from synfarm_trainer.shares import COUNTERS, share_of
+from synfarm_trainer.state import counters, state_tensors
 
 JOB = "01hzzzzzzzzzzzzzzzzzzzzzz0"
 RUN = "01hzzzzzzzzzzzzzzzzzzzzzz1"
@@ -217,3 +222,18 @@ def open_attempt() -> Callable[..., RunAttempt]:
         return attempt
 
     return write
+
+
+@pytest.fixture
+def saved() -> Callable[..., dict[str, bytes]]:
+    """(objective, optimizer, world, refilled) to the files of a checkpoint, as that many ranks upload them."""
+
+    def files(objective: Objective, optimizer: AdamW, *, world: int = 1, refilled: int = 0) -> dict[str, bytes]:
+        state = state_tensors(objective, optimizer)
+        found = {COUNTERS: counters(refilled=refilled)}
+        for rank in range(world):
+            views = Staging().fill(share_of(state, rank, world), rank, world)
+            found |= {name: bytes(view) for name, view in views.items()}
+        return found
+
+    return files

@@ -22,6 +22,7 @@ from synfarm_trainer.objectives.distilled import patches
 from synfarm_trainer.objectives.synclr import step as synclr_step
 from synfarm_trainer.ranks import Ranks
 from synfarm_trainer.session import Session, Start, exit_reason
+from synfarm_trainer.state import state_tensors
 
 RUN = "01hzzzzzzzzzzzzzzzzzzzzzz1"
 QUICK: dict[str, object] = {"eval.knn": False, "eval.patch_pca": False}
@@ -181,7 +182,7 @@ def test_a_checkpoint_is_not_written_with_what_is_not_finite(
     session.close()
     assert [step for _, step in CheckpointStore(store, RUN, 0, "").committed()] == [3]
     with pytest.raises(NonFinite):
-        check_state(6, session._objective, session._optimizer)
+        check_state(6, state_tensors(session._objective, session._optimizer))
 
 
 def test_norms_of_terms_are_told_on_their_steps_and_training_is_the_same_bits(

@@ -38,8 +38,8 @@ class Hook(Faults):
         self._action = action
 
     def reach(self, point: str, unit: int | None = None) -> None:
-        assert point == "train.step"
-        self._action(unit or 0)
+        if point == "train.step":
+            self._action(unit or 0)
 
 
 @pytest.fixture(autouse=True)
@@ -339,9 +339,9 @@ def test_a_superseded_start_cannot_commit(begin, open_attempt) -> None:
 def test_the_newest_attempt_outranks_a_later_step_of_a_zombie(begin) -> None:
     store = MemoryStore()
     old = CheckpointStore(store, RUN, 0, "01hzzzzzzzzzzzzzzzzzzzzzz2")
-    old.save(9, 1, {"student.safetensors": b"old"})
+    old.commit([old.upload(9, {"student.safetensors": b"old"})])
     new = CheckpointStore(store, RUN, 1, "01hzzzzzzzzzzzzzzzzzzzzzz3")
-    new.save(6, 1, {"student.safetensors": b"new"})
+    new.commit([new.upload(6, {"student.safetensors": b"new"})])
     assert new.newest() == (1, 6, {"student.safetensors": b"new"})
 
 

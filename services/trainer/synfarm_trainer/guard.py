@@ -8,11 +8,9 @@ from itertools import chain
 
 import torch
 from torch import Tensor
-from torch.optim import AdamW
 
 from synfarm_trainer.objectives.protocol import Objective
 from synfarm_trainer.objectives.term_gradients import not_finite
-from synfarm_trainer.optim import moments
 
 __all__ = ["NonFinite", "Step", "check_state", "gradient_words", "hold", "loss_words"]
 
@@ -61,17 +59,19 @@ def gradient_words(step: int, norm: float, faults: Mapping[str, Sequence[str]]) 
     return f"the gradient's norm is {norm} at step {step}{': ' * bool(told)}{', '.join(told)}; {_CURE}"
 
 
-def check_state(step: int, objective: Objective, optimizer: AdamW) -> None:
-    """What a checkpoint would hold.
+def check_state(step: int, state: Mapping[str, Tensor]) -> None:
+    """What a checkpoint is about to hold.
 
     Raises:
         NonFinite: something of it is NaN or infinite; the message names the tensors.
     """
-    held: dict[str, Tensor] = {f"student.{name}": x for name, x in objective.student.state_dict().items()}
-    if objective.teacher is not None:
-        held |= {f"teacher.{name}": x for name, x in objective.teacher.state_dict().items()}
-    held |= {f"optimizer.{name}": x for name, x in moments(objective.student, optimizer).items()}
-    if bad := not_finite(held):
+    if not state:
+        return
+    # One pass and one transfer: where a sum is finite, so is all that was added up.
+    device = next(iter(state.values())).device
+    sums = torch.stack([tensor.sum(dtype=torch.float32).to(device) for tensor in state.values()])
+    doubtful = [name for name, fine in zip(state, sums.isfinite().tolist(), strict=True) if not fine]
+    if bad := not_finite({name: state[name] for name in doubtful}):
         raise NonFinite(f"{_some(bad)} after step {step} would spoil a checkpoint, which is not written; {_CURE}")
 
 

@@ -37,9 +37,9 @@ def set_hyperparameters(optimizer: AdamW, *, lr: float, weight_decay: float) -> 
 
 
 def moments(module: nn.Module, optimizer: AdamW) -> dict[str, Tensor]:
-    """``<slot>.<parameter name>`` for every parameter that has been stepped."""
+    """``<slot>.<parameter name>`` for every parameter that has been stepped, as the optimiser holds them."""
     return {
-        f"{slot}.{name}": optimizer.state[parameter][slot].detach().cpu().contiguous()
+        f"{slot}.{name}": optimizer.state[parameter][slot].detach()
         for name, parameter in module.named_parameters()
         if parameter in optimizer.state
         for slot in _SLOTS

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from synfarm.faults import Faults
 from synfarm.storage.protocol import ObjectStore
 from synfarm.telemetry import get_logger
 from synfarm_trainer.autocast import compute_in_bfloat16
-from synfarm_trainer.checkpoint import CheckpointStore, Fenced, Saver
+from synfarm_trainer.checkpoint import CheckpointStore, Fenced, Keep, Saver
 from synfarm_trainer.collapse import warnings_of
 from synfarm_trainer.config import TrainConfig, from_dict
 from synfarm_trainer.data.cache.opening import open_cache
@@ -41,10 +42,11 @@ from synfarm_trainer.peers import tells_of_lost_peer
 from synfarm_trainer.ranks import Ranks
 from synfarm_trainer.run_data import open_data
 from synfarm_trainer.segments import told_of
+from synfarm_trainer.shares import share_of
 from synfarm_trainer.sinks.fan_out import Sinks
 from synfarm_trainer.sinks.protocol import RunOpening
 from synfarm_trainer.speed import Speed, peak_of
-from synfarm_trainer.state import restore, snapshot
+from synfarm_trainer.state import counters, restore, state_tensors
 
 __all__ = ["Session", "Start", "exit_detail", "exit_reason"]
 
@@ -133,7 +135,7 @@ class Session:
         self._told_failure = False
         self._settle(place)
         self._optimizer = build_optimizer(self._objective.student, config.optim)
-        self._checkpoints = CheckpointStore(store, start.run, start.attempt, attempt.token)
+        self._checkpoints = CheckpointStore(store, start.run, start.attempt, attempt.token, faults.reach)
         self._begun_from: dict[str, Any] | None = None
         self.step, refilled = self._resume()
         self._cache = open_cache(store, config.data, start.shards, self._dataset, world=ranks.world)
@@ -152,7 +154,8 @@ class Session:
             reach=lambda step: faults.reach("train.step", unit=step),
             stop_asked=stop_asked,
         )
-        self._saver = Saver(self._checkpoints)
+        self._saver = Saver(self._checkpoints, ranks, Keep(config.checkpoint.keep_last, config.checkpoint.keep_every))
+        self._checkpoint_told: dict[str, float] = {}
         self._warned: set[str] = set()
         self._journal: Journal | None = None
         self._metrics: MetricsUploader | None = None
@@ -169,17 +172,13 @@ class Session:
                     compute_in_bfloat16(network, place.device)
 
     def _resume(self) -> tuple[int, int]:
-        """(step, samples refilled); the first rank chooses, so that all go on from the same checkpoint."""
-        chosen = torch.tensor([-1, 0], dtype=torch.int64)
-        files: dict[str, bytes] = {}
-        if self._ranks.is_first and (found := self._checkpoints.newest()) is not None:
-            chosen, files = torch.tensor(found[:2], dtype=torch.int64), found[2]
-        attempt, step = self._ranks.broadcast(chosen).tolist()
-        if attempt < 0:
+        """(step, samples refilled); all ranks go on from the same checkpoint."""
+        found = self._checkpoints.newest(self._ranks)
+        if found is None:
             source = self.config.model.init_from
             self._begun_from = begin_from(source, self._objective, self._store, self._ranks)
             return 0, 0
-        files = files or self._checkpoints.load(attempt, step)
+        attempt, step, files = found
         refilled = restore(self._objective, self._optimizer, files)
         _log.info("resumed", run=self._start.run, step=step, of_attempt=attempt, attempt=self._start.attempt)
         return step, refilled
@@ -256,7 +255,8 @@ class Session:
 
     def _record(self, outcome: StepOutcome) -> None:
         if self._metrics is not None:
-            metrics = outcome.metrics
+            metrics = outcome.metrics.model_copy(update=self._checkpoint_told)
+            self._checkpoint_told = {}
             if self.config.execution.compile == "blocks":
                 monitors = {**metrics.monitors, "compiled_graphs": float(self._passes.graphs)}
                 metrics = metrics.model_copy(update={"monitors": monitors})
@@ -291,15 +291,17 @@ class Session:
         self._warned = warned
 
     def _save(self) -> None:
-        if not self._ranks.is_first:
-            return
-        check_state(self.step, self._objective, self._optimizer)
-        files = snapshot(self._objective, self._optimizer, refilled=self._trainer.refilled)
-        self._announce(self._saver.save(self.step, self._ranks.world, files))
+        began = time.perf_counter()
+        share = share_of(state_tensors(self._objective, self._optimizer), self._ranks.rank, self._ranks.world)
+        check_state(self.step, share)
+        stall = self._saver.save(self.step, share, counters(refilled=self._trainer.refilled), began)
+        self._checkpoint_told["checkpoint_seconds"] = stall
 
-    def _announce(self, commit: CheckpointCommit | None) -> None:
-        if commit is not None:
-            self._tell("checkpoint", {"step": commit.step, "attempt": commit.attempt})
+    def _announce(self, commits: Sequence[CheckpointCommit]) -> None:
+        for facts in (commit.facts for commit in commits):
+            self._tell("checkpoint", facts.model_dump(mode="json"))
+            self._checkpoint_told["checkpoint_upload_seconds"] = facts.upload_seconds or 0.0
+            self._checkpoint_told["checkpoint_bytes"] = facts.bytes
 
     def _evaluate(self) -> None:
         if self._ranks.is_first:

@@ -1,4 +1,4 @@
-"""Everything that a resumed run needs, as the files of a checkpoint and back."""
+"""Everything that a resumed run needs: as named tensors, and back from the files of a checkpoint."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Mapping
 
 import torch
 from safetensors.torch import load, save
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import AdamW
 
 from synfarm_trainer.objectives.protocol import Objective
 from synfarm_trainer.optim import load_moments, moments
+from synfarm_trainer.shares import COUNTERS, part_of
 
-__all__ = ["restore", "snapshot", "tensors_of"]
+__all__ = ["counters", "restore", "state_tensors", "tensors_of"]
 
 
 def tensors_of(module: nn.Module) -> bytes:
@@ -21,28 +22,35 @@ def tensors_of(module: nn.Module) -> bytes:
     return save({name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()})
 
 
-def snapshot(objective: Objective, optimizer: AdamW, *, refilled: int) -> dict[str, bytes]:
-    """Files by name. The data state is the step alone, which the commit holds."""
+def state_tensors(objective: Objective, optimizer: AdamW) -> dict[str, Tensor]:
+    """``<part>.<name>``, where they lie: the next step moves them. The data state is the step alone."""
     student, teacher = objective.student, objective.teacher
-    return {
-        "student.safetensors": tensors_of(student),
-        **({} if teacher is None else {"teacher.safetensors": tensors_of(teacher)}),
-        "optimizer.safetensors": save(moments(student, optimizer)),
-        "state.json": json.dumps({"refilled": refilled}).encode(),
-    }
+    held = {f"student.{name}": tensor for name, tensor in student.state_dict().items()}
+    if teacher is not None:
+        held |= {f"teacher.{name}": tensor for name, tensor in teacher.state_dict().items()}
+    return held | {f"optimizer.{name}": tensor for name, tensor in moments(student, optimizer).items()}
+
+
+def counters(*, refilled: int) -> bytes:
+    """What is no tensor."""
+    return json.dumps({"refilled": refilled}).encode()
 
 
 @torch.no_grad()
 def restore(objective: Objective, optimizer: AdamW, files: Mapping[str, bytes]) -> int:
-    """Load a snapshot into an objective of the same shape; the number of samples refilled so far.
+    """Load a checkpoint of any number of ranks into an objective of the same shape; the samples refilled so far.
 
     Raises:
-        KeyError: a file or tensor is missing.
-        RuntimeError: a shape differs.
+        KeyError, RuntimeError: a file or a tensor is missing, or a shape differs.
     """
-    objective.student.load_state_dict(load(files["student.safetensors"]))
+    objective.student.load_state_dict(_merged("student", files))
     if objective.teacher is not None:
-        objective.teacher.load_state_dict(load(files["teacher.safetensors"]))
-    load_moments(objective.student, optimizer, load(files["optimizer.safetensors"]))
-    refilled: int = json.loads(files["state.json"])["refilled"]
+        objective.teacher.load_state_dict(_merged("teacher", files))
+    load_moments(objective.student, optimizer, _merged("optimizer", files))
+    refilled: int = json.loads(files[COUNTERS])["refilled"]
     return refilled
+
+
+def _merged(part: str, files: Mapping[str, bytes]) -> dict[str, Tensor]:
+    """The tensors of a part, of all its files."""
+    return {name: tensor for file in part_of(part, files) for name, tensor in load(files[file]).items()}

@@ -11,12 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from synfarm.cli.learnt import knn_rows
+from synfarm.cli.meter import in_bytes
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from rich.console import Console
 
+    from synfarm.contracts.runs import CheckpointFacts
     from synfarm.contracts.views import JobView, RunView
 
 __all__ = [
@@ -209,6 +211,13 @@ def job_facts(job: JobView) -> Table:
     return facts(rows)
 
 
+def _saved(checkpoint: CheckpointFacts | None) -> str:
+    if checkpoint is None or checkpoint.stall_seconds is None or checkpoint.upload_seconds is None:
+        return ""
+    stall, upload = f"{checkpoint.stall_seconds:.2g} s", f"{checkpoint.upload_seconds:.2g} s"
+    return f" ({in_bytes(checkpoint.bytes)}; training stood still for {stall}, upload {upload})"
+
+
 def run_facts(run: RunView) -> Table:
     rows: dict[str, str | Text] = {
         "run": run.run,
@@ -231,7 +240,7 @@ def run_facts(run: RunView) -> Table:
     if run.devices not in {None, "all"}:
         rows["devices"] = f"{run.devices}"
     if run.last_checkpoint is not None:
-        rows["checkpoint"] = f"step {run.last_checkpoint}"
+        rows["checkpoint"] = f"step {run.last_checkpoint}{_saved(run.checkpoint)}"
     if run.evals:
         rows |= knn_rows(run.evals)
         rows["evaluations"] = "at steps " + ", ".join(sorted(run.evals, key=lambda step: int(step)))

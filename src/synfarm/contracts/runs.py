@@ -13,7 +13,9 @@ from synfarm.contracts.ids import AttemptId, JobId, Name, RunId, Sha256
 
 __all__ = [
     "CheckpointCommit",
+    "CheckpointFacts",
     "CheckpointFile",
+    "CheckpointShare",
     "DatasetRef",
     "RunAttempt",
     "RunEnded",
@@ -114,6 +116,55 @@ class CheckpointCommit(Contract):
     token: AttemptId
     world_size: int = Field(ge=1)
     files: tuple[CheckpointFile, ...] = Field(min_length=1)
+    """Tensors as safetensors: ``student``, ``teacher`` and ``optimizer``, each whole, or cut into shares
+    ``<part>-<rank>-of-<ranks>``; and ``state.json``."""
+    stall_seconds: float | None = Field(default=None, ge=0)
+    """How long training stood still for it, on the rank where that was longest."""
+    upload_seconds: float | None = Field(default=None, ge=0)
+    """From then until every file was in the store."""
+    committed_at: Moment
+
+    @property
+    def facts(self) -> CheckpointFacts:
+        return CheckpointFacts(
+            step=self.step,
+            attempt=self.attempt,
+            bytes=sum(file.size for file in self.files),
+            stall_seconds=self.stall_seconds,
+            upload_seconds=self.upload_seconds,
+            committed_at=self.committed_at,
+        )
+
+
+class CheckpointShare(Contract):
+    """``runs/<run>/checkpoints/<step>-<attempt>/share-<rank>.json``: what one rank has uploaded.
+
+    The first rank makes the commit of its own share and all others'; nobody else reads them.
+    """
+
+    schema_version: Literal[1] = 1
+    run: RunId
+    step: int = Field(ge=0)
+    attempt: int = Field(ge=0)
+    token: AttemptId
+    rank: int = Field(ge=0)
+    world_size: int = Field(ge=1)
+    files: tuple[CheckpointFile, ...]
+    stall_seconds: float = Field(ge=0)
+    upload_seconds: float = Field(ge=0)
+
+
+class CheckpointFacts(Contract):
+    """A committed checkpoint in numbers."""
+
+    step: int = Field(ge=0)
+    attempt: int = Field(ge=0)
+    bytes: int = Field(ge=0)
+    """Of all its files."""
+    stall_seconds: float | None = None
+    """How long training stood still for it, on the rank where that was longest; none for older checkpoints."""
+    upload_seconds: float | None = None
+    """From then until every file was in the store."""
     committed_at: Moment
 
 
@@ -133,6 +184,12 @@ class StepMetrics(Contract):
     ema_momentum: float
     seconds: float = Field(ge=0)
     data_wait_seconds: float = Field(ge=0)
+    checkpoint_seconds: float = Field(default=0.0, ge=0)
+    """Part of ``seconds``: the first rank stood still for the checkpoint of the step before."""
+    checkpoint_upload_seconds: float | None = Field(default=None, ge=0)
+    """Of a checkpoint that was committed since the step before: how long its upload took, beside the training."""
+    checkpoint_bytes: int | None = Field(default=None, ge=0)
+    """Of that checkpoint."""
     images_per_second: float = Field(ge=0)
     model_flops: float | None = Field(default=None, ge=0)
     """Floating-point operations that the method asks of the step, over all ranks: forward and back, nothing twice."""

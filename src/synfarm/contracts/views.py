@@ -11,7 +11,7 @@ from synfarm.contracts.commits import SampleMeta
 from synfarm.contracts.ids import CaptionId, JobId, RunId
 from synfarm.contracts.jobs import JobSpec, JobState
 from synfarm.contracts.manifests import Counts
-from synfarm.contracts.runs import DatasetRef, RunState
+from synfarm.contracts.runs import CheckpointFacts, DatasetRef, RunState
 from synfarm.contracts.trainer_status import TrainerStatus
 
 __all__ = ["JobPage", "JobPlan", "JobView", "Range", "RunPage", "RunView", "SampleGroup", "SamplePage"]
@@ -152,6 +152,8 @@ class RunView(Contract):
     attempt: int | None = None
     resumed_step: int | None = None
     last_checkpoint: int | None = None
+    checkpoint: CheckpointFacts | None = None
+    """The newest one in numbers; none while a start of the run has not yet written any."""
     evals: dict[str, JsonValue] = Field(default_factory=dict)
     queue_position: int | None = None
     """Of a queued run: 1 for the one whose turn is next. An owner's second run waits for everyone's first."""

@@ -22,7 +22,7 @@ from synfarm_trainer.models.heads import mlp_head
 from synfarm_trainer.objectives.statistics import among_of
 from synfarm_trainer.optim import build_optimizer
 from synfarm_trainer.ranks import Ranks
-from synfarm_trainer.state import restore, snapshot
+from synfarm_trainer.state import restore
 
 ROWS, GROUPS, WIDTH = 24, 2, 5
 
@@ -188,7 +188,7 @@ def test_a_pass_in_pieces_is_refused_with_the_cure(small_config: Callable[..., T
 
 
 def test_21_running_statistics_are_each_networks_own_and_come_back_with_a_checkpoint(
-    small_config: Callable[..., TrainConfig], on_ranks: Any
+    small_config: Callable[..., TrainConfig], on_ranks: Any, saved: Callable[..., dict[str, bytes]]
 ) -> None:
     config = config_of(small_config, "moco_v3")
     batch, name = draw_batch(config), "projector.1.running_mean"
@@ -199,7 +199,7 @@ def test_21_running_statistics_are_each_networks_own_and_come_back_with_a_checkp
     ema.update(first.teacher, first.student, 0.5)
     assert torch.equal(first.teacher.state_dict()[name], before), "parameters are averaged, statistics are not"
     optimizer = build_optimizer(first.student, OptimConfig())
-    files, second = snapshot(first, optimizer, refilled=0), made(config)
+    files, second = saved(first, optimizer), made(config)
     restore(second, build_optimizer(second.student, OptimConfig()), files)
     for network, again in ((first.student, second.student), (first.teacher, second.teacher)):
         assert all(torch.equal(tensor, again.state_dict()[key]) for key, tensor in network.state_dict().items())

@@ -15,7 +15,7 @@ from synfarm_trainer.config import OptimConfig, TrainConfig
 from synfarm_trainer.models.vit import normalise
 from synfarm_trainer.objectives.batch import TensorBatch
 from synfarm_trainer.optim import build_optimizer, set_hyperparameters
-from synfarm_trainer.state import restore, snapshot
+from synfarm_trainer.state import restore
 
 MOCO: dict[str, object] = {**ALL_ON, "objective.name": "moco_v3", "data.crops": 2}
 
@@ -52,7 +52,7 @@ def test_loss_and_gradient_are_those_of_the_definition_at_any_cut(
 
 
 def test_the_frozen_patch_projection_is_neither_moved_nor_decayed_and_resumes(
-    small_config: Callable[..., TrainConfig], on_ranks: Any
+    small_config: Callable[..., TrainConfig], on_ranks: Any, saved: Callable[..., dict[str, bytes]]
 ) -> None:
     config = small_config(MOCO)
     batch = draw_batch(config)
@@ -70,7 +70,7 @@ def test_the_frozen_patch_projection_is_neither_moved_nor_decayed_and_resumes(
     still = {name for name, p in first.student.named_parameters() if torch.equal(p, before[name])}
     assert still == {"backbone.patch_embed.proj.weight", "backbone.patch_embed.proj.bias"}
     resumed = build_optimizer(second.student, OptimConfig())
-    restore(second, resumed, snapshot(first, optimizer, refilled=0))
+    restore(second, resumed, saved(first, optimizer))
     step(first, optimizer)
     step(second, resumed)
     assert all(

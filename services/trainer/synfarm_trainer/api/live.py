@@ -10,7 +10,7 @@ from datetime import datetime
 from pydantic import JsonValue, ValidationError
 
 from synfarm.contracts.base import utc_now
-from synfarm.contracts.runs import RunState, StepMetrics
+from synfarm.contracts.runs import CheckpointFacts, RunState, StepMetrics
 from synfarm.telemetry import get_logger
 from synfarm_trainer.api.journal import JournalLine
 from synfarm_trainer.collapse import warnings_of
@@ -48,6 +48,7 @@ class Snapshot:
     attempt: int | None = None
     resumed_step: int | None = None
     last_checkpoint: int | None = None
+    checkpoint: CheckpointFacts | None = None
     evals: dict[str, JsonValue] = field(default_factory=dict)
     reason: str | None = None
     devices: str | None = None
@@ -90,6 +91,7 @@ class LiveRun:
             resumed_step=resumed_step,
             step=resumed_step,
             last_checkpoint=resumed_step or None,
+            checkpoint=None,
             evals=evals,
             reason=None,
         )
@@ -102,7 +104,7 @@ class LiveRun:
             except ValidationError as error:
                 _log.warning("journal_step_malformed", error=str(error)[:300])
         elif line.type == "checkpoint" and isinstance(step := line.data.get("step"), int):
-            self.change(last_checkpoint=step)
+            self.change(last_checkpoint=step, checkpoint=_facts(line))
         elif line.type == "state" and isinstance(step := line.data.get("resumed_step"), int):
             # The rank's word stands: it may have passed over a checkpoint that was not whole.
             self.change(resumed_step=step, step=step)
@@ -138,6 +140,13 @@ class LiveRun:
             data_wait_share=min(1.0, wait / seconds) if seconds > 0 else None,
             refilled=metrics.refilled,
         )
+
+
+def _facts(line: JournalLine) -> CheckpointFacts | None:
+    try:
+        return CheckpointFacts.model_validate(line.data)
+    except ValidationError:  # of a start whose code told less
+        return None
 
 
 def _mean(values: list[float | None]) -> float | None:

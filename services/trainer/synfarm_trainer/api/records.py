@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -103,6 +104,14 @@ class RunRecords:
     def checkpoint_step(self, run: str) -> int | None:
         keys = self.checkpoint_keys(run)
         return keys[-1][0] if keys else None
+
+    def last_checkpoint(self, run: str) -> CheckpointCommit | None:
+        """The one that counts; one that cannot be read, or was deleted since it was listed, is passed over."""
+        for step, attempt in reversed(self.checkpoint_keys(run)):
+            with suppress(ValidationError):
+                if (commit := self._read(layout.checkpoint_commit(run, step, attempt), CheckpointCommit)) is not None:
+                    return commit
+        return None
 
     def checkpoints(self, run: str) -> list[CheckpointCommit]:
         found = (

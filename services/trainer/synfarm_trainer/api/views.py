@@ -75,6 +75,7 @@ class RunViews:
             attempt=now.attempt,
             resumed_step=now.resumed_step,
             last_checkpoint=now.last_checkpoint,
+            checkpoint=now.checkpoint,
             evals=now.evals,
             devices=now.devices,
             queue_position=self.runner.queue_position(spec.run) if now.state is RunState.QUEUED else None,
@@ -101,6 +102,7 @@ class RunViews:
         if attempt is not None and of != attempt.number:
             step = attempt.resumed_step
         state = RunState.STARTING if attempt is not None else RunState.QUEUED
+        newest = self.records.last_checkpoint(run)
         if ended is not None:
             state, step = ended.state, ended.step
         elif self.records.is_stopped(run):
@@ -126,7 +128,8 @@ class RunViews:
             refilled=last.refilled if last else 0,
             attempt=attempt.number if attempt else None,
             resumed_step=attempt.resumed_step if attempt else None,
-            last_checkpoint=self.records.checkpoint_step(run),
+            last_checkpoint=newest.step if newest else None,
+            checkpoint=newest.facts if newest else None,
             evals=ended.evals if ended is not None else self.records.evals(run),
             reason=ended.reason if ended is not None else None,
         )

@@ -2,36 +2,50 @@
 
 Which one counts: that of the *newest attempt* that committed any, and of those the latest step. A start that has been
 superseded looks before it commits and gives up; should it slip through between look and commit, its checkpoint still
-ranks below every checkpoint of the newer attempt. Checkpoints are never deleted here.
+ranks below every checkpoint of the newer attempt.
+
+Each rank uploads a share of the tensors into one folder, and says in a small object of its own what that was; the first
+rank waits for all of them and commits. They meet in the store and nowhere else, so that no step of the training waits
+for an upload, and a rank that dies or fails leaves a checkpoint without a commit, which is none.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from pydantic import ValidationError
 
 from synfarm.contracts import layout
 from synfarm.contracts.base import utc_now
-from synfarm.contracts.runs import CheckpointCommit, CheckpointFile
+from synfarm.contracts.runs import CheckpointCommit, CheckpointFile, CheckpointShare
 from synfarm.storage.protocol import ObjectMissing, ObjectStore, StoreDamaged
 from synfarm.telemetry import get_logger
 from synfarm_trainer.patience import patiently
+from synfarm_trainer.ranks import Ranks
 
-__all__ = ["CheckpointInvalid", "CheckpointStore", "Fenced", "Saver"]
+__all__ = ["COMMIT", "CheckpointInvalid", "CheckpointStore", "Fenced"]
 
 _log = get_logger(__name__)
+_ALONE = Ranks()
+COMMIT = "commit.json"
+_READS = 3
+"""Of a file whose checksum differs: the fault may lie on the way."""
 
 
 class Fenced(Exception):
-    """A newer start of the run exists; this one must not commit any more."""
+    """A newer start of the run exists; this one must not commit or delete any more."""
 
 
 class CheckpointInvalid(Exception):
     """A committed checkpoint is not whole: a file is missing or its checksum differs."""
+
+
+def _nowhere(point: str, step: int) -> None:
+    """Where no fault is armed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,42 +56,110 @@ class CheckpointStore:
     run: str
     attempt: int
     token: str
+    reach: Callable[[str, int], None] = _nowhere
+    """Called with (point, step) at each step of the protocol: fault hooks ``checkpoint.*``."""
 
-    def save(self, step: int, world_size: int, files: Mapping[str, bytes]) -> CheckpointCommit:
-        """Upload the files, then commit; waits while the store is away.
-
-        Raises:
-            Fenced: a newer attempt exists.
-        """
+    def upload(
+        self,
+        step: int,
+        files: Mapping[str, bytes | memoryview],
+        *,
+        rank: int = 0,
+        world: int = 1,
+        stall_seconds: float = 0.0,
+    ) -> CheckpointShare:
+        """Upload a rank's files, and let the first rank know; waits while the store is away."""
+        began = time.monotonic()
         named = []
         for name, data in files.items():
+            self.reach("checkpoint.upload", step)
             key = layout.checkpoint_file(self.run, step, self.attempt, name)
             patiently(self.store.put, key, data)
             named.append(CheckpointFile(key=key, sha256=hashlib.sha256(data).hexdigest(), size=len(data)))
-        commit = CheckpointCommit(
+        share = CheckpointShare(
             run=self.run,
             step=step,
             attempt=self.attempt,
             token=self.token,
-            world_size=world_size,
+            rank=rank,
+            world_size=world,
             files=tuple(named),
+            stall_seconds=stall_seconds,
+            upload_seconds=time.monotonic() - began,
+        )
+        if rank > 0:
+            self.reach("checkpoint.share", step)
+            patiently(self.store.put, layout.checkpoint_share(self.run, step, self.attempt, rank), share.to_bytes())
+        return share
+
+    def others(self, step: int, world: int) -> list[CheckpointShare] | None:
+        """What all ranks but the first have uploaded; None while one of them has not."""
+        found = self._names(step)
+        keys = [layout.checkpoint_share(self.run, step, self.attempt, rank) for rank in range(1, world)]
+        if not found.issuperset(keys):
+            return None
+        return [CheckpointShare.from_bytes(patiently(self.store.get, key)) for key in keys]
+
+    def _names(self, step: int) -> set[str]:
+        prefix = layout.checkpoint_prefix(self.run, step, self.attempt)
+        return set(patiently(lambda: [info.key for info in self.store.list(prefix)]))
+
+    def commit(self, shares: Sequence[CheckpointShare]) -> CheckpointCommit:
+        """Make a checkpoint of the shares of all ranks.
+
+        Raises:
+            Fenced: a newer attempt exists.
+        """
+        first = shares[0]
+        commit = CheckpointCommit(
+            run=self.run,
+            step=first.step,
+            attempt=self.attempt,
+            token=self.token,
+            world_size=first.world_size,
+            files=tuple(file for share in shares for file in share.files),
+            stall_seconds=max(share.stall_seconds for share in shares),
+            upload_seconds=max(share.upload_seconds for share in shares),
             committed_at=utc_now(),
         )
-        self._look()
-        patiently(self.store.put, layout.checkpoint_commit(self.run, step, self.attempt), commit.to_bytes())
+        self.look()
+        self.reach("checkpoint.commit", commit.step)
+        patiently(self.store.put, layout.checkpoint_commit(self.run, commit.step, self.attempt), commit.to_bytes())
+        self.reach("checkpoint.committed", commit.step)
         return commit
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """
+        Raises:
+            Fenced: a newer attempt exists.
+        """
         keys = patiently(lambda: [info.key for info in self.store.list(layout.attempts_prefix(self.run))])
         newest = max((layout.parse_attempt(key) for key in keys), default=self.attempt)
         if newest > self.attempt:
             raise Fenced(f"attempt {self.attempt} of run {self.run} has been superseded by attempt {newest}")
 
+    def folders(self) -> dict[tuple[int, int], dict[str, int]]:
+        """Sizes by name of all that lies in each checkpoint's folder, by (attempt, step), the one that counts first."""
+        found: dict[tuple[int, int], dict[str, int]] = {}
+        for info in patiently(lambda: list(self.store.list(layout.checkpoints_prefix(self.run)))):
+            step, attempt, name = layout.parse_checkpoint(info.key)
+            found.setdefault((attempt, step), {})[name] = info.size
+        return dict(sorted(found.items(), reverse=True))
+
     def committed(self) -> list[tuple[int, int]]:
         """(attempt, step) of every commit object, the one that counts first."""
-        infos = patiently(lambda: list(self.store.list(layout.checkpoints_prefix(self.run))))
-        found = (layout.parse_checkpoint(info.key) for info in infos)
-        return sorted(((attempt, step) for step, attempt, name in found if name == "commit.json"), reverse=True)
+        return [place for place, names in self.folders().items() if COMMIT in names]
+
+    def read_commit(self, attempt: int, step: int) -> CheckpointCommit:
+        """
+        Raises:
+            CheckpointInvalid: there is none, or it cannot be read.
+        """
+        key = layout.checkpoint_commit(self.run, step, attempt)
+        try:
+            return CheckpointCommit.from_bytes(patiently(self.store.get, key))
+        except (ObjectMissing, StoreDamaged, ValidationError) as error:
+            raise CheckpointInvalid(f"{key}: {error}") from error
 
     def load(self, attempt: int, step: int) -> dict[str, bytes]:
         """All files of one checkpoint by name, proven.
@@ -85,63 +167,36 @@ class CheckpointStore:
         Raises:
             CheckpointInvalid: it is not whole.
         """
-        key = layout.checkpoint_commit(self.run, step, attempt)
-        try:
-            commit = CheckpointCommit.from_bytes(patiently(self.store.get, key))
-            files: dict[str, bytes] = {}
-            for file in commit.files:
-                data = patiently(self.store.get, file.key)
-                if len(data) != file.size or hashlib.sha256(data).hexdigest() != file.sha256:
-                    raise CheckpointInvalid(f"{file.key}: the checksum differs from the commit's")
-                files[layout.parse_checkpoint(file.key)[2]] = data
-        except (ObjectMissing, StoreDamaged, ValidationError) as error:
-            raise CheckpointInvalid(f"{key}: {error}") from error
-        return files
+        commit = self.read_commit(attempt, step)
+        return {layout.parse_checkpoint(file.key)[2]: self._proven(file) for file in commit.files}
 
-    def newest(self) -> tuple[int, int, dict[str, bytes]] | None:
-        """(attempt, step, files) of the newest whole checkpoint; broken ones are passed over with a warning."""
-        for attempt, step in self.committed():
+    def _proven(self, file: CheckpointFile) -> bytes:
+        for _ in range(_READS):
             try:
-                return attempt, step, self.load(attempt, step)
+                data = patiently(self.store.get, file.key)
+            except (ObjectMissing, StoreDamaged) as error:
+                raise CheckpointInvalid(f"{file.key}: {error}") from error
+            if len(data) == file.size and hashlib.sha256(data).hexdigest() == file.sha256:
+                return data
+        raise CheckpointInvalid(f"{file.key}: the checksum differs from the commit's")
+
+    def newest(self, ranks: Ranks = _ALONE) -> tuple[int, int, dict[str, bytes]] | None:
+        """(attempt, step, files) of the newest checkpoint that is whole for every rank, the same on all of them.
+
+        To be called on every rank: the first one knows which there are, each one reads. What is broken for one of them
+        is passed over, with a warning.
+        """
+        places = self.committed() if ranks.is_first else []
+        while True:
+            place = torch.tensor(places.pop(0) if places else (-1, 0), dtype=torch.int64)
+            attempt, step = ranks.broadcast(place).tolist()
+            if attempt < 0:
+                return None
+            files: dict[str, bytes] | None = None
+            try:
+                files = self.load(attempt, step)
             except CheckpointInvalid as error:
                 _log.warning("checkpoint_skipped", run=self.run, step=step, attempt=attempt, error=str(error))
-        return None
-
-
-class Saver:
-    """Uploads beside the training, one checkpoint in flight."""
-
-    def __init__(self, checkpoints: CheckpointStore) -> None:
-        self._checkpoints = checkpoints
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
-        self._flight: Future[CheckpointCommit] | None = None
-
-    def save(self, step: int, world_size: int, files: Mapping[str, bytes]) -> CheckpointCommit | None:
-        """Begin an upload after the former one has ended; the former's commit, if there was one.
-
-        Raises:
-            Fenced: as of the former.
-        """
-        former = self.drain()
-        self._flight = self._pool.submit(self._checkpoints.save, step, world_size, files)
-        return former
-
-    def poll(self) -> CheckpointCommit | None:
-        """The commit of an upload that has ended since the last call, without waiting.
-
-        Raises:
-            Fenced: it was refused.
-        """
-        return self.drain() if self._flight is not None and self._flight.done() else None
-
-    def drain(self) -> CheckpointCommit | None:
-        """Wait for the upload in flight; its commit.
-
-        Raises:
-            Fenced: it was refused.
-        """
-        flight, self._flight = self._flight, None
-        return flight.result() if flight is not None else None
-
-    def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+            has = ranks.gather(torch.tensor([files is not None], dtype=torch.int64))
+            if files is not None and bool(has.all()):
+                return attempt, step, files

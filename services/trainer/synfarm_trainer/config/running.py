@@ -14,9 +14,18 @@ __all__ = ["CheckpointConfig", "EvalConfig", "ExecutionConfig"]
 class CheckpointConfig:
     every_steps: int = 1000
     """A checkpoint is also written at the end and on SIGTERM."""
+    keep_last: int = later(0)
+    """The newest so many stay, older ones are deleted when a newer one is committed; 0 keeps all."""
+    keep_every: int = later(0)
+    """With ``keep_last``: checkpoints of steps that are multiples of this stay too, for ``model.init_from`` and
+    evaluations afterwards; 0 for none."""
 
     def __post_init__(self) -> None:
         need(self.every_steps >= 1, "checkpoint.every_steps", "must be at least 1")
+        need(self.keep_last >= 0, "checkpoint.keep_last", "must not be negative; 0 keeps all")
+        need(self.keep_every >= 0, "checkpoint.keep_every", "must not be negative; 0 keeps none for its step")
+        needless = self.keep_every > 0 and self.keep_last == 0
+        need(not needless, "checkpoint.keep_every", "checkpoint.keep_last is 0, which keeps all; set it, or this to 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

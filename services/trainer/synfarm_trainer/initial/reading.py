@@ -16,10 +16,11 @@ from safetensors.torch import load
 from torch import Tensor
 
 from synfarm.contracts import layout
-from synfarm.contracts.runs import CheckpointCommit
+from synfarm.contracts.runs import CheckpointCommit, CheckpointFile
 from synfarm.storage.protocol import ObjectMissing, ObjectStore
 from synfarm_trainer.config import Initial, OfRun, OfStore, OfTimm
 from synfarm_trainer.patience import patiently
+from synfarm_trainer.shares import part_of
 
 __all__ = ["Weights", "read_weights"]
 
@@ -31,7 +32,7 @@ class Weights:
     tensors: Mapping[str, Tensor]
     """Of a backbone by timm's names; those of a checkpoint begin with ``backbone.``, with heads beside them."""
     sha256: str
-    """Of the file that they were read from."""
+    """Of the file that they were read from; of several files, of their hashes' digits in order."""
 
 
 def read_weights(initial: Initial, store: ObjectStore) -> Weights:
@@ -62,7 +63,17 @@ def _of_checkpoint(store: ObjectStore, of: OfRun) -> Weights:
         raise ValueError(f"model.init_from: run {of.run} has no checkpoint of step {of.step}; it has: {steps}")
     commit = CheckpointCommit.from_bytes(patiently(store.get, layout.checkpoint_commit(of.run, of.step, max(attempts))))
     files = {layout.parse_checkpoint(file.key)[2]: file for file in commit.files}
-    file = files.get("teacher.safetensors") or files["student.safetensors"]
+    parts = [_of_file(store, files[name]) for name in part_of("teacher", files) or part_of("student", files)]
+    if len(parts) == 1:
+        return parts[0]
+    hashes = "".join(part.sha256 for part in parts)
+    return Weights(
+        {name: tensor for part in parts for name, tensor in part.tensors.items()},
+        hashlib.sha256(hashes.encode()).hexdigest(),
+    )
+
+
+def _of_file(store: ObjectStore, file: CheckpointFile) -> Weights:
     data = _get(store, file.key, "name another step")
     if hashlib.sha256(data).hexdigest() != file.sha256:
         raise ValueError(f"model.init_from: the checksum of {file.key} differs from its commit's; name another step")

@@ -17,6 +17,8 @@ EXECUTION: Mapping[str, Setting] = by(
         "data.fetch_threads": 64,
         "data.cutting": "compiled",
         "checkpoint.every_steps": 1000,
+        "checkpoint.keep_last": 3,
+        "checkpoint.keep_every": 25_000,
         "execution.micro_captions": 16,
     },
 )

@@ -12,6 +12,8 @@ __all__ = [
     "attempts_prefix",
     "checkpoint_commit",
     "checkpoint_file",
+    "checkpoint_prefix",
+    "checkpoint_share",
     "checkpoints_prefix",
     "eval_record",
     "evals_prefix",
@@ -113,9 +115,18 @@ def checkpoints_prefix(run_id: str) -> str:
     return _run_prefix(run_id) + "checkpoints/"
 
 
+def checkpoint_prefix(run_id: str, step: int, attempt_number: int) -> str:
+    return f"{checkpoints_prefix(run_id)}{digits(step, 9)}-{digits(attempt_number, 6)}/"
+
+
 def checkpoint_file(run_id: str, step: int, attempt_number: int, name: str) -> str:
     """One tensor file of a checkpoint; they come first, ``commit.json`` last."""
-    return f"{checkpoints_prefix(run_id)}{digits(step, 9)}-{digits(attempt_number, 6)}/{plain_name(name)}"
+    return checkpoint_prefix(run_id, step, attempt_number) + plain_name(name)
+
+
+def checkpoint_share(run_id: str, step: int, attempt_number: int, rank: int) -> str:
+    """What one rank has uploaded, for the first rank, which commits."""
+    return checkpoint_file(run_id, step, attempt_number, f"share-{digits(rank, 5)}.json")
 
 
 def checkpoint_commit(run_id: str, step: int, attempt_number: int) -> str:
