@@ -37,7 +37,7 @@ def gc(
 
     Without --delete it deletes nothing and shows what it would: what is deleted from a store is gone for good, and the
     list is quickly read. Jobs that run keep everything that may still be committed. It may be stopped and begun again
-    at any moment.
+    at any moment. Without JOB files of checkpoints go too that a run began and never committed.
     """
     from synfarm.housekeeping.collecting import collect
 

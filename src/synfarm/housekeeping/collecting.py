@@ -16,6 +16,7 @@ from synfarm.housekeeping.job_record import NoSuchJob, read_job
 from synfarm.housekeeping.orphans import sweep_tars
 from synfarm.housekeeping.purged_jobs import sweep_purged
 from synfarm.housekeeping.removing import Remover
+from synfarm.housekeeping.stale_checkpoints import sweep_checkpoints
 from synfarm.housekeeping.stale_pins import sweep_pins
 from synfarm.storage.manifest_reader import ManifestDamaged
 from synfarm.storage.protocol import ObjectMissing, ObjectStore
@@ -48,6 +49,8 @@ def collect(
 ) -> Collected:
     """Remove tars that no commit and no manifest needs, pins of runs that never were, rests of deleted jobs.
 
+    Of all jobs, files of checkpoints that never came to be are removed too.
+
     Streams: memory does not grow with jobs or units. It may be killed at any moment and begun again: what is removed
     is gone, what is not is found again.
 
@@ -74,6 +77,8 @@ def collect(
         at, begun = name, begun + 1
         told(remover.objects, remover.bytes)
         _sweep(store, name, remover, named=job is not None)
+    for run in _runs(store, remover) if job is None else ():
+        sweep_checkpoints(run, remover)
     return Collected(
         deleted=delete,
         older_than_seconds=older_than.total_seconds(),
@@ -95,6 +100,14 @@ def _jobs(store: ObjectStore, after: str | None, remover: Remover) -> Iterator[s
             continue
         if after is None or name > after:
             yield name
+
+
+def _runs(store: ObjectStore, remover: Remover) -> Iterator[str]:
+    for name in sorted(store.list_folders(layout.runs_prefix())):
+        try:
+            yield check_ulid(name)
+        except ValueError:
+            remover.note(f"{layout.runs_prefix()}{name}/: no run's folder; it was left alone.")
 
 
 def _sweep(store: ObjectStore, job: str, remover: Remover, *, named: bool) -> None:
