@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import FastAPI, Request, Response
 
@@ -14,6 +14,7 @@ from synfarm.storage.protocol import ObjectStore, StoreUnavailable
 from synfarm.web import install
 from synfarm_trainer.api.artifacts import artifacts_router
 from synfarm_trainer.api.curve import RunCurve
+from synfarm_trainer.api.following import OpenTail
 from synfarm_trainer.api.journal import JournalTail
 from synfarm_trainer.api.keeping import Keeping, RunnerLimits
 from synfarm_trainer.api.metrics_parts import MetricsParts
@@ -23,11 +24,12 @@ from synfarm_trainer.api.presets import presets_router
 from synfarm_trainer.api.records import RunRecords, new_ulid
 from synfarm_trainer.api.routes import RunRoutes
 from synfarm_trainer.api.runner import Runner
+from synfarm_trainer.api.store_tail import StoreTail
 from synfarm_trainer.api.stream import EventHub
 from synfarm_trainer.api.submission import Submission
 from synfarm_trainer.api.views import RunViews
 from synfarm_trainer.config import to_dict
-from synfarm_trainer.launch.devices import parse_devices
+from synfarm_trainer.launch.devices import CLUSTER, DeviceSet, parse_devices
 from synfarm_trainer.launch.files import RunFiles
 from synfarm_trainer.launch.leases import Leases
 from synfarm_trainer.launch.local import LocalLauncher
@@ -40,6 +42,32 @@ __all__ = ["build_app"]
 
 def _resolve(preset: str, overrides: Mapping[str, object]) -> dict[str, Any]:
     return to_dict(resolve(preset, overrides))
+
+
+class _Place(NamedTuple):
+    """Where runs are computed."""
+
+    launcher: Launcher
+    sets: tuple[DeviceSet, ...]
+    open_tail: OpenTail
+
+
+def _on_this_machine(settings: TrainerSettings, files: RunFiles) -> _Place:
+    launcher = LocalLauncher(files, grace=settings.grace_seconds)
+    sets = parse_devices(settings.devices)
+    return _Place(launcher, sets, lambda run, attempt: JournalTail(files.journal(run, attempt)))
+
+
+def _in_cluster(records: RunRecords) -> _Place:
+    from synfarm_trainer.launch.kubernetes.connection import Connection
+    from synfarm_trainer.launch.kubernetes.launcher import KubernetesLauncher
+    from synfarm_trainer.launch.kubernetes.settings import KubernetesSettings
+
+    cluster = KubernetesSettings()
+    launcher = KubernetesLauncher(Connection(cluster), cluster)
+    return _Place(
+        launcher, (CLUSTER,) * cluster.runs, lambda run, attempt: StoreTail(records, run, attempt, cluster.poll_seconds)
+    )
 
 
 def build_app(
@@ -59,13 +87,10 @@ def build_app(
         grace=settings.grace_seconds,
         shutdown_grace=settings.shutdown_grace_seconds,
     )
-    placement = Placement(parse_devices(settings.devices), settings.max_ranks)
+    place = _in_cluster(records) if settings.launcher == "kubernetes" else _on_this_machine(settings, files)
+    placement = Placement(place.sets, settings.max_ranks)
     tools = Keeping(
-        records=records,
-        launcher=launcher or LocalLauncher(files, grace=settings.grace_seconds),
-        hub=hub,
-        open_tail=lambda run, attempt: JournalTail(files.journal(run, attempt)),
-        limits=limits,
+        records=records, launcher=launcher or place.launcher, hub=hub, open_tail=place.open_tail, limits=limits
     )
     runner = Runner(tools, placement, Leases(settings.lease_dir))
     curve = RunCurve(records, MetricsParts(store), files, runner.follows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from tempfile import gettempdir
+from typing import Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -25,6 +26,8 @@ class TrainerSettings(BaseSettings):
     """Journals and logs of runs; must not be shared by two services."""
     cache_dir: Path | None = None
     """Where runs with ``data.cache_disk_mib`` keep shards; None: in the state folder. Services may share it."""
+    launcher: Literal["local", "kubernetes"] = "local"
+    """``kubernetes``: a JobSet for each run, by ``SYNFARM_TRAINER_KUBERNETES_*``."""
     max_ranks: int = Field(default=8, ge=1)
     """Most ranks that a run may ask for on this machine; on a set of ``devices``, as many as it has GPUs."""
     devices: str = ""

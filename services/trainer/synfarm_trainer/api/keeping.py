@@ -203,6 +203,8 @@ class Keeper:
         while True:
             outcome = child.poll()
             self._narrator.fold(tail, last=outcome is not None)
+            if child.standing != self._live.now.reason:
+                self._live.change(reason=child.standing)
             if outcome is not None:
                 return outcome
             stopping = self._live.stop_asked.is_set()

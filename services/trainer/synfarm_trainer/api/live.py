@@ -107,7 +107,11 @@ class LiveRun:
             self.change(last_checkpoint=step, checkpoint=_facts(line))
         elif line.type == "state" and isinstance(step := line.data.get("resumed_step"), int):
             # The rank's word stands: it may have passed over a checkpoint that was not whole.
+            attempt = line.data.get("attempt")
             self.change(resumed_step=step, step=step)
+            if isinstance(attempt, int):
+                # The cluster has replaced its ranks, which opened one of their own.
+                self.change(attempt=attempt)
         elif line.type == "eval":
             step = line.data.get("step")
             name = line.data.get("name")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["ALL", "DeviceSet", "parse_devices", "suitable"]
+__all__ = ["ALL", "CLUSTER", "DeviceSet", "parse_devices", "suitable"]
 
 _SETTING = "SYNFARM_TRAINER_DEVICES"
 
@@ -29,6 +29,8 @@ class DeviceSet:
 
 
 ALL = DeviceSet("all")
+CLUSTER = DeviceSet("cluster")
+"""Whatever another scheduler gives."""
 
 
 def parse_devices(text: str) -> tuple[DeviceSet, ...]:
@@ -62,7 +64,7 @@ def suitable(sets: Sequence[DeviceSet], ranks: int, device: str, most: int) -> t
             them, and then to nothing else: a restart must not change what it computes with.
         most: ranks on a machine where no number of GPUs says it.
     """
-    able = [devices for devices in sets if devices.name == ALL.name and ranks <= most]
+    able = [devices for devices in sets if devices in {ALL, CLUSTER} and ranks <= most]
     gpus = [devices for devices in sets if devices.gpus and ranks <= len(devices.gpus)]
     cpus = [devices for devices in sets if devices.is_cpu and ranks <= most]
     if device == "cuda":

@@ -39,6 +39,10 @@ class LocalChild:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def standing(self) -> None:
+        """Nothing: its processes are there."""
+
     def poll(self) -> Outcome | None:
         status = self._process.poll()
         return None if status is None else read_outcome(self._record, status)

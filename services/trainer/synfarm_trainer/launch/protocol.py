@@ -21,6 +21,10 @@ class Child(Protocol):
     def attempt(self) -> int:
         """With which it was started."""
 
+    @property
+    def standing(self) -> str | None:
+        """Why it does not run yet, as far as that is known."""
+
     def poll(self) -> Outcome | None:
         """How it ended, None while it runs."""
 

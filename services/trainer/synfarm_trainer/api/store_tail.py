@@ -1,0 +1,74 @@
+"""News of ranks on other machines, from what they leave in the store: metrics, checkpoints, evaluations."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+
+from pydantic import JsonValue
+
+from synfarm.contracts import layout
+from synfarm.contracts.base import utc_now
+from synfarm.storage.protocol import StoreUnavailable
+from synfarm_trainer.api.journal import JournalLine
+from synfarm_trainer.api.records import RunRecords
+
+__all__ = ["StoreTail"]
+
+
+class StoreTail:
+    """What has come since the last look, which is not repeated before ``seconds`` have passed.
+
+    A start may be replaced by the cluster while it is followed: the newest attempt's news count.
+    """
+
+    def __init__(self, records: RunRecords, run: str, attempt: int, seconds: float) -> None:
+        self._records, self._run, self._attempt, self._seconds = records, run, attempt, seconds
+        self._looked = 0.0
+        self._metrics = ""
+        self._seen: set[str] = set()
+
+    def read(self) -> list[JournalLine]:
+        """The lines that a journal would have. A store that is away has no news."""
+        if time.monotonic() - self._looked < self._seconds:
+            return []
+        found: list[JournalLine] = []
+        try:
+            for line in self._lines():
+                # One by one: what was read before the store went away counts.
+                found.append(line)
+        except StoreUnavailable:
+            pass
+        self._looked = time.monotonic()
+        return found
+
+    def _lines(self) -> Iterator[JournalLine]:
+        newest = self._records.attempts(self._run)[-1:]
+        if newest and newest[0] > self._attempt and (record := self._records.attempt(self._run, newest[0])):
+            self._attempt, self._metrics = newest[0], ""
+            yield _line("state", {"attempt": record.number, "resumed_step": record.resumed_step})
+        store, prefix = self._records.store, f"{layout.metrics_prefix(self._run)}{self._attempt:06d}-"
+        for info in store.list(prefix, start_after=self._metrics or None):
+            for line in store.get(info.key).splitlines():
+                if line:
+                    yield _line("step", json.loads(line))
+            self._metrics = info.key
+        for step, attempt in self._records.checkpoint_keys(self._run):
+            if attempt == self._attempt and self._is_new(f"checkpoint-{step}-{attempt}"):
+                yield _line("checkpoint", {"step": step, "attempt": attempt})
+        evals = layout.evals_prefix(self._run)
+        for info in store.list(evals):
+            step_text, _, name = info.key.removeprefix(evals).partition("/")
+            if name.endswith(".json") and self._is_new(info.key):
+                told = json.loads(store.get(info.key))
+                yield _line("eval", {**told, "step": int(step_text), "name": name.removesuffix(".json")})
+
+    def _is_new(self, mark: str) -> bool:
+        new = mark not in self._seen
+        self._seen.add(mark)
+        return new
+
+
+def _line(kind: str, data: dict[str, JsonValue]) -> JournalLine:
+    return JournalLine.model_validate({"type": kind, "at": utc_now(), "data": data})
