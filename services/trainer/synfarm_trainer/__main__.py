@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import uvicorn
+from pydantic import ValidationError
 
 from synfarm.auth import Authenticator, bind_is_allowed, load_keys
 from synfarm.settings import AuthSettings, ProcessSettings, StoreSettings
@@ -16,12 +18,21 @@ from synfarm_trainer.settings import TrainerSettings
 from synfarm_trainer.sinks.opening import SinkSettings, missing_packages
 
 
+def _refused(log: Any, error: Exception) -> int:
+    """The settings do not allow to serve; the error names the one to correct."""
+    log.error("settings_refused", error=str(error), hint="correct the setting that is named and start again")
+    return 2
+
+
 def main() -> int:
     """Serve until SIGTERM; 2 if the settings do not allow it."""
     process = ProcessSettings()
     configure_logging(process.log_level, process.log_format, process="trainer")
     log = get_logger(__name__)
-    settings, auth = TrainerSettings(), AuthSettings()
+    try:
+        settings, auth = TrainerSettings(), AuthSettings()
+    except ValidationError as error:
+        return _refused(log, error)
     keys = load_keys(auth.auth_keys_file)
     if not bind_is_allowed(settings.host, auth, keys):
         log.error(
@@ -38,7 +49,10 @@ def main() -> int:
         store = open_proven(StoreSettings())
     except StoreError as error:
         return tell_unusable(error)
-    app = build_app(settings, store, Authenticator(auth, keys))
+    try:
+        app = build_app(settings, store, Authenticator(auth, keys))
+    except (ValueError, OSError) as error:
+        return _refused(log, error)
     uvicorn.run(app, host=settings.host, port=settings.port, log_config=None, timeout_graceful_shutdown=3)
     return 0
 

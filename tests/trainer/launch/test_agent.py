@@ -9,11 +9,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from synfarm.local.ports import HeldPorts
 from synfarm_trainer.launch.agent import Gang
 from synfarm_trainer.launch.codes import FINAL, NOT_COUNTED, ExitCode
 from synfarm_trainer.launch.outcome import ExitRecord, outcome_of
@@ -35,8 +36,12 @@ deed = os.environ["DEED"]
 asked = []
 signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
 (here / f"began-{os.environ['RANK']}-of-{os.environ['WORLD_SIZE']}").touch()
-while deed in ("save", "deaf") and not (asked and deed == "save"):
+all_stop = Path(words["--state-dir"]).parent / "all-stop"
+while deed in ("save", "deaf") and not ((asked or all_stop.exists()) and deed == "save"):
     time.sleep(0.02)
+if deed == "save" and os.environ["WORLD_SIZE"] != "1":
+    # As real ranks do: one that is asked to stop takes the others along.
+    all_stop.touch()
 if deed == "die":
     os.kill(os.getpid(), signal.SIGKILL)
 if deed == "fault":
@@ -79,9 +84,9 @@ def _start(folder: Path, deed: str, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def _until(path: Path, child: subprocess.Popen[str]) -> None:
+def _until(condition: Callable[[], object], child: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 60
-    while not path.exists():
+    while not condition():
         assert child.poll() is None, child.stderr.read() if child.stderr else ""
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -117,7 +122,7 @@ def test_a_start_that_is_asked_to_go_is_not_counted(
     tmp_path: Path, started: dict[str, subprocess.Popen[str]], deed: str, code: ExitCode
 ) -> None:
     started["one"] = child = _start(tmp_path, deed, "--ranks", "1", "--grace", "1")
-    _until(tmp_path / "runs" / RUN / "began-0-of-1", child)
+    _until((tmp_path / "runs" / RUN / "began-0-of-1").exists, child)
     child.send_signal(signal.SIGTERM)
     errors = child.communicate(timeout=120)[1]
     assert child.returncode == code, errors
@@ -126,8 +131,6 @@ def test_a_start_that_is_asked_to_go_is_not_counted(
 
 @pytest.mark.long
 def test_two_machines_meet_at_the_first(tmp_path: Path, started: dict[str, subprocess.Popen[str]]) -> None:
-    from synfarm.local.ports import HeldPorts
-
     held = HeldPorts(1)
     words = ["--ranks", "1", "--nodes", "2", "--endpoint", f"127.0.0.1:{held.numbers[0]}", "--join-seconds", "60"]
     # The second comes first, and waits.
@@ -137,6 +140,24 @@ def test_two_machines_meet_at_the_first(tmp_path: Path, started: dict[str, subpr
         errors = child.communicate(timeout=120)[1]
         assert child.returncode == ExitCode.COMPLETED, errors
         assert list((tmp_path / node / "runs" / RUN).glob("began-*-of-2"))
+
+
+@pytest.mark.long
+def test_one_machine_that_is_asked_to_leave_takes_the_others_along(
+    tmp_path: Path, started: dict[str, subprocess.Popen[str]]
+) -> None:
+    held = HeldPorts(1)
+    words = ["--ranks", "1", "--nodes", "2", "--endpoint", f"127.0.0.1:{held.numbers[0]}", "--join-seconds", "60"]
+    for node in ("0", "1"):
+        started[node] = _start(tmp_path / node, "save", *words, "--node", node)
+    for node, child in started.items():
+        here = tmp_path / node / "runs" / RUN
+        _until(lambda here=here: list(here.glob("began-*-of-2")), child)
+    started["1"].send_signal(signal.SIGTERM)
+    for child in started.values():
+        # torchrun alone waits 300 s for the agent that has left.
+        errors = child.communicate(timeout=120)[1]
+        assert child.returncode == ExitCode.STOPPED, errors
 
 
 def test_every_start_has_a_rendezvous_of_its_own(tmp_path: Path) -> None:

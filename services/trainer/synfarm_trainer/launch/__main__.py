@@ -48,26 +48,33 @@ def main(arguments: list[str] | None = None) -> int:
     if options.grace is not None:
         # torchrun waits 30 s by default, and then kills ranks that still save.
         os.environ["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] = str(max(1, int(options.grace)))
-    code, detail = run_agent(
-        Gang(
-            run=options.run_id,
-            attempt=options.attempt,
-            state_dir=options.state_dir,
-            ranks=options.ranks,
-            nodes=options.nodes,
-            node=options.node,
-            endpoint=options.endpoint,
-            join_seconds=options.join_seconds,
-            new_attempt=options.new_attempt,
-        )
+    gang = Gang(
+        run=options.run_id,
+        attempt=options.attempt,
+        state_dir=options.state_dir,
+        ranks=options.ranks,
+        nodes=options.nodes,
+        node=options.node,
+        endpoint=options.endpoint,
+        join_seconds=options.join_seconds,
+        new_attempt=options.new_attempt,
     )
-    get_logger(__name__).info("start_ended", run=options.run_id, code=int(code), reason=code.reason, detail=detail)
-    if options.message is not None and code is not ExitCode.CRASH:
-        # Of a crash the last lines of the log say more, and Kubernetes takes those where the file stays empty.
-        options.message.write_text(
-            json.dumps({"reason": code.reason, "detail": (detail or "")[:_MESSAGE_BYTES] or None})
-        )
+
+    def leave(code: ExitCode, detail: str | None) -> None:
+        _tell(gang.run, code, detail, options.message)
+        sys.stderr.flush()
+        os._exit(int(code))
+
+    code, detail = run_agent(gang, leave)
+    _tell(gang.run, code, detail, options.message)
     return int(code)
+
+
+def _tell(run: str, code: ExitCode, detail: str | None, message: Path | None) -> None:
+    get_logger(__name__).info("start_ended", run=run, code=int(code), reason=code.reason, detail=detail)
+    if message is not None and code is not ExitCode.CRASH:
+        # Of a crash the last lines of the log say more, and Kubernetes takes those where the file stays empty.
+        message.write_text(json.dumps({"reason": code.reason, "detail": (detail or "")[:_MESSAGE_BYTES] or None}))
 
 
 if __name__ == "__main__":

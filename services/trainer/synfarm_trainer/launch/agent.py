@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,8 @@ __all__ = ["Gang", "run_agent"]
 _log = get_logger(__name__)
 _PAUSE = 2.0
 """Seconds before ranks look for the other machines again."""
+_LOOK, _BARRIER = 0.5, 5.0
+"""Seconds between two looks for an exit record, and from a record of ``stopped`` to the end of waiting for others."""
 _KILLS = (signal.SIGKILL, signal.SIGTERM)
 """How ranks are ended from outside (the kernel without memory, an eviction); other signals are their own faults."""
 
@@ -63,11 +66,18 @@ class Gang:
         return set((self.state_dir / "runs" / self.run).glob("exit-*.json"))
 
 
-def run_agent(gang: Gang) -> tuple[ExitCode, str | None]:
-    """Start this machine's ranks and wait for them; code and detail of how they ended."""
+def run_agent(gang: Gang, on_stopped: Callable[[ExitCode, str | None], None]) -> tuple[ExitCode, str | None]:
+    """Start this machine's ranks and wait for them; code and detail of how they ended.
+
+    Args:
+        on_stopped: called from another thread when ranks of several machines have stopped and torchrun still waits
+            for the agent that was asked to leave: it would for five minutes. To end the process.
+    """
     # A process that is the first of its container is deaf to signals without a handler. torchrun sets its own later.
     signal.signal(signal.SIGTERM, _leave)
     known = gang.records()
+    if gang.nodes > 1:
+        threading.Thread(target=_watch, args=(gang, known, on_stopped), name="stopped", daemon=True).start()
     try:
         failure = _torchrun(gang.arguments(), gang.join_seconds if gang.nodes > 1 else 0.0)
     except _Terminated:
@@ -90,6 +100,17 @@ class _Terminated(Exception):
 
 def _leave(number: int, frame: object) -> None:
     raise _Terminated
+
+
+def _watch(gang: Gang, known: set[Path], on_stopped: Callable[[ExitCode, str | None], None]) -> None:
+    while True:
+        time.sleep(_LOOK)
+        if found := sorted(gang.records() - known):
+            code, detail = _told(found[-1])
+            if code is ExitCode.STOPPED:
+                time.sleep(_BARRIER)
+                on_stopped(code, detail)
+            return
 
 
 def _told(record: Path) -> tuple[ExitCode, str | None]:
