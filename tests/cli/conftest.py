@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import json
 import subprocess
 import sys
 import threading
@@ -25,7 +26,7 @@ from synfarm.contracts.commits import Commit, SampleMeta, ShardRef
 from synfarm.contracts.ids import caption_id
 from synfarm.contracts.jobs import ConceptKind, JobRequest, JobSpec, JobState
 from synfarm.contracts.manifests import Counts, Ended, manifest_hash
-from synfarm.contracts.runs import DatasetRef, RunEnded, RunSpec, RunState
+from synfarm.contracts.runs import DatasetRef, RunAttempt, RunEnded, RunSpec, RunState, StepMetrics
 from synfarm.local.ports import HeldPorts
 from synfarm.local.servers import LocalRedis
 from synfarm.settings import AuthSettings
@@ -155,6 +156,22 @@ def _finished_job(store: MemoryStore, job: str, state: JobState) -> None:
     store.create(layout.ended(job, 1), ended.to_bytes())
 
 
+def _step(step: int) -> StepMetrics:
+    return StepMetrics(
+        step=step,
+        at=utc_now(),
+        epoch=step / 10,
+        losses={"total": 4 - step / 10},
+        loss_hex="0x0",
+        batch_sha256="0" * 64,
+        learning_rate=0.1,
+        ema_momentum=0.9,
+        seconds=1.0,
+        data_wait_seconds=0.1,
+        images_per_second=100.0,
+    )
+
+
 def _ended_run(store: MemoryStore, run_id: str, state: RunState) -> None:
     spec = RunSpec(
         run=run_id,
@@ -165,13 +182,19 @@ def _ended_run(store: MemoryStore, run_id: str, state: RunState) -> None:
         datasets=(DatasetRef(job=DONE_JOB, generation=1, manifest_sha256=manifest_hash(())),),
         seed=0,
         ranks=1,
-        config={"schedule": {"steps": 20}},
+        config={"schedule": {"steps": 20}, "optim": {"lr": 0.001 if state is RunState.COMPLETED else 0.002}},
     )
     store.create(layout.run(run_id), spec.to_bytes())
     reason = "loss is not finite at step 7" if state is RunState.FAILED else None
     floors = {"raw_pixels": {"top1": 0.25, "standard_error": 0.02}}
     knn = [{"knn": {"top1": top1, "standard_error": 0.01, "floors": floors}} for top1 in (0.1, 0.2)]
     evals = dict(zip(("0", "20"), knn, strict=True))
+    for step, records in evals.items():
+        store.put(layout.eval_record(run_id, int(step), "knn.json"), json.dumps(records["knn"]).encode())
+    attempt = RunAttempt(run=run_id, number=0, token=run_id, started_at=utc_now(), host="gone")
+    store.create(layout.attempt(run_id, 0), attempt.to_bytes())
+    lines = b"".join(_step(step).to_bytes() + b"\n" for step in range(1, 21))
+    store.put(layout.metrics_part(run_id, 0, 0), lines)
     ended = RunEnded(run=run_id, state=state, reason=reason, step=20, evals=evals, ended_at=utc_now())
     store.create(layout.run_ended(run_id), ended.to_bytes())
 

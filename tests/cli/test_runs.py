@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from synfarm.contracts.pages import EvalTable
 from synfarm.contracts.presets import PresetList, PresetView
 from synfarm.contracts.runs import RunState
 from synfarm.contracts.views import RunPage, RunView
@@ -117,8 +118,38 @@ def test_refusals_of_a_start(farm: Any, arguments: tuple[str, ...], code: int, s
     assert "Traceback" not in done.stderr
 
 
+def test_evals_are_a_table_over_steps(farm: Any) -> None:
+    told = farm.run("runs", "evals", DONE)
+    assert told.exit_code == 0, told.stderr
+    for pattern in (r"^ *0 +knn +10\.0 % ± 1\.0", r"^ *20 +knn +20\.0 % ± 1\.0", r"^ *- +raw pixels +25\.0 % ± 2\.0"):
+        assert re.search(pattern, told.stdout, re.MULTILINE), (pattern, told.stdout)
+    assert EvalTable.from_bytes(farm.run("runs", "evals", DONE, "--json").stdout).evals["20"]["knn"]["top1"] == 0.2
+
+
+def test_compare_tells_what_differs_and_what_came_of_it(farm: Any) -> None:
+    told = farm.run("runs", "compare", DONE, FAILED)
+    assert told.exit_code == 0, told.stderr
+    for pattern in (
+        rf"^run +{DONE} +{FAILED}",
+        r"^state +completed +failed",
+        r"^loss total, last 50 steps +2\.9500 +2\.9500",
+        r"^knn, top-1 +20\.0 % ± 1\.0 \(step 20\)",
+        r"^optim\.lr +0\.001 +0\.002",
+        r"^loss: total +A 2 +B 2$",
+    ):
+        assert re.search(pattern, told.stdout, re.MULTILINE), (pattern, told.stdout)
+    assert "schedule.steps" not in told.stdout, "what is the same is not shown"
+    assert re.search("[\u2801-\u28ff]", told.stdout), "curves"
+    answer = json.loads(farm.run("runs", "compare", DONE, FAILED, "--json").stdout)
+    assert answer["differences"] == {"optim.lr": [0.001, 0.002]}
+    for wrong, says in (((DONE,), "two to 6 runs"), ((DONE, DONE), "named twice")):
+        refused = farm.run("runs", "compare", *wrong)
+        assert refused.exit_code == 2
+        assert says in refused.stderr
+
+
 def test_unknown_runs(farm: Any) -> None:
-    for command in ("show", "watch", "stop", "resume"):
+    for command in ("show", "watch", "stop", "resume", "evals"):
         assert farm.run("runs", command, NOBODYS).exit_code == 4
     assert farm.run("runs", "stop", DONE).exit_code == 0, "stopping what has ended changes nothing"
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from synfarm.cli.evaluations import evals
 from synfarm.cli.exits import CommandFailed, ExitCode
 from synfarm.cli.farm import Farm
 from synfarm.cli.identify import LATEST, RunArgument, checked_id, job_id, run_id
 from synfarm.cli.options import Json, Quiet, Watch, on_farm
 from synfarm.cli.overrides import read_overrides
 from synfarm.cli.presets import presets
+from synfarm.cli.run_comparison import compare
 from synfarm.cli.screen import errors, output, say, write_json
 from synfarm.cli.submission import cures_of_the_command, fault_in_words
 from synfarm.cli.tables import run_facts, runs_table
@@ -60,7 +62,8 @@ def _started(client: Client, request: RunRequest) -> RunView:
         raise CommandFailed(f"{refusal.problem.detail} {cure}", ExitCode.REFUSED) from refusal
 
 
-app.command("presets")(presets)
+for _command in (presets, compare, evals):
+    app.command()(_command)
 
 
 @app.command()
@@ -151,7 +154,10 @@ def show(farm: Farm, run: RunArgument, as_json: Json = False) -> None:
 @app.command()
 @on_farm
 def watch(farm: Farm, run: RunArgument, as_json: Json = False) -> None:
-    """Follow a run to its end; Ctrl-C ends the watching, not the run. Exit code 1 unless it completes."""
+    """Follow a run to its end, with its curves where there is a terminal.
+
+    Ctrl-C ends the watching, not the run. Exit code 1 unless it completes.
+    """
     with farm.client("trainer") as client, cures_of_the_command():
         found = client.runs.get(run_id(client, run)).run
     watch_run(farm, found, as_json=as_json)

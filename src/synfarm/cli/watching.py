@@ -1,13 +1,15 @@
-"""Following a job or a run to its end: a bar in a terminal, a line now and then elsewhere, or JSON lines."""
+"""Following a job or a run to its end: bars and curves in a terminal, a line now and then elsewhere, or JSON lines."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
 from synfarm.cli.counting import counted
-from synfarm.cli.display import open_display
+from synfarm.cli.curves.screen import RunScreen
+from synfarm.cli.display import PlainDisplay, open_display
 from synfarm.cli.exits import CommandFailed, ExitCode
 from synfarm.cli.farm import Farm
 from synfarm.cli.learnt import knn_rows
@@ -99,9 +101,11 @@ def watch_run(farm: Farm, run: str, *, as_json: bool = False) -> None:
             if as_json:
                 view = _follow(lambda: client.runs.get(run), _only_news())
             else:
-                display, drawing = open_display(errors())
-                with drawing:
-                    view = _follow(lambda: client.runs.get(run), display.run)
+                console = errors()
+                screen: RunScreen | PlainDisplay
+                screen = RunScreen(console, client) if console.is_terminal else PlainDisplay(console)
+                with screen.drawing if isinstance(screen, RunScreen) else nullcontext():
+                    view = _follow(lambda: client.runs.get(run), screen.run)
         except KeyboardInterrupt:
             raise _interrupted("run", run) from None
     if view.state.value != "completed":
