@@ -53,11 +53,17 @@ def test_a_rising_line_goes_from_the_lower_left_to_the_upper_right() -> None:
     assert drawn is not None
     assert (drawn.low, drawn.high) == (0.0, 7.0)
     rows = ["".join(character for character, _ in row) for row in drawn.rows]
-    assert (rows[1][0], rows[0][-1]) == ("⡀", "⢸")
+    assert (rows[1][0], rows[0][-1]) == ("⡠", "⠊")
     flat = draw([[(0, 1.0), (7, 1.0)], [(3, 1.0)]], 4, 1)
     assert flat is not None
-    assert {number for _, number in flat.rows[0]} == {-1, 0, 1}
+    assert {number for _, number in flat.rows[0]} == {0, 1}
     assert draw([[(0, float("nan"))], []], 4, 2) is None
+
+
+def test_points_far_apart_are_joined_by_a_straight_line() -> None:
+    drawn = draw([[(0, 0.0), (100, 4.0)]], 10, 1)
+    assert drawn is not None
+    assert all(character != "\u2800" for character, _ in drawn.rows[0])
 
 
 def test_a_short_run_is_read_whole_and_once() -> None:

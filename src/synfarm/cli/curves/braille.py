@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 __all__ = ["Drawn", "draw"]
 
@@ -23,7 +24,7 @@ class Drawn:
     rows: tuple[tuple[tuple[str, int], ...], ...]
     low: float
     high: float
-    """What the lowest and the highest dot stand for."""
+    """What the lowest and the highest dot stand for: means of the points in a column of dots."""
 
 
 def draw(lines: Sequence[Line], width: int, height: int) -> Drawn | None:
@@ -36,8 +37,10 @@ def draw(lines: Sequence[Line], width: int, height: int) -> Drawn | None:
     if not points:
         return None
     left, right = min(x for x, _ in points), max(x for x, _ in points)
-    low, high = min(y for _, y in points), max(y for _, y in points)
     columns, levels = 2 * width, 4 * height
+    means = [_by_column(line, left, right, columns) for line in kept]
+    values = [value for line in means for _, value in line]
+    low, high = min(values), max(values)
     bits = [[0] * width for _ in range(height)]
     owner = [[-1] * width for _ in range(height)]
 
@@ -46,9 +49,9 @@ def draw(lines: Sequence[Line], width: int, height: int) -> Drawn | None:
         bits[row][column // 2] |= _DOTS[inner][column % 2]
         owner[row][column // 2] = number
 
-    for number, line in enumerate(kept):
+    for number, line in enumerate(means):
         before: int | None = None
-        for column, value in _by_column(line, left, right, columns):
+        for column, value in _joined(line):
             level = round((value - low) / (high - low) * (levels - 1)) if high > low else (levels - 1) // 2
             # The dots between two columns make a line of them.
             start = level if before is None else before + (level > before) - (level < before)
@@ -57,6 +60,14 @@ def draw(lines: Sequence[Line], width: int, height: int) -> Drawn | None:
             before = level
     rows = (zip(codes, numbers, strict=True) for codes, numbers in zip(bits, owner, strict=True))
     return Drawn(tuple(tuple((chr(_EMPTY + code), number) for code, number in row) for row in rows), low, high)
+
+
+def _joined(line: Sequence[tuple[int, float]]) -> Iterator[tuple[int, float]]:
+    """Every column from the first to the last, straight between those that have a value."""
+    for (column, value), (after, later) in pairwise(line):
+        for place in range(column, after):
+            yield place, value + (later - value) * (place - column) / (after - column)
+    yield from line[-1:]
 
 
 def _by_column(line: Line, left: float, right: float, columns: int) -> list[tuple[int, float]]:

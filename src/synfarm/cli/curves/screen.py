@@ -64,6 +64,7 @@ class RunScreen:
             body = Group(loss, *others)
         head = Text(f"{view.name}  {view.state.value}  ", style="bold")
         head.append(f"attempt {view.attempt}" if view.attempt else "", style="dim")
-        bar = ProgressBar(total=view.total_steps, completed=view.step, width=min(60, width))
+        bar = Table.grid()  # in a row of its own: alone, a bar does not end its line
+        bar.add_row(ProgressBar(total=view.total_steps, completed=view.step, width=min(60, width)))
         warnings = [Text(words, style="red") for words in view.warnings]
         return Group(head, bar, Text(run_line(view), overflow="ellipsis", no_wrap=True), *warnings, body)
