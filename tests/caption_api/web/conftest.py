@@ -69,6 +69,7 @@ class FakeTrainer:
     views: dict[str, RunView] = field(default_factory=dict)
     steps: list[StepMetrics] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
+    checkpoints: list[dict[str, Any]] = field(default_factory=list)
     refuse: ProblemError | None = None
     started: list[RunRequest] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
@@ -136,6 +137,10 @@ class FakeTrainer:
             found = [step for step in self.steps if step.step > since][:limit]
             last = found[-1].step if found else since
             return {"items": [step.model_dump(mode="json") for step in found], "next_since": last}
+
+        @app.get("/v1/runs/{run}/checkpoints")
+        async def checkpoints() -> Any:
+            return {"items": self.checkpoints}
 
         @app.get("/v1/runs/{run}/artifacts")
         async def artifacts() -> Any:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from synfarm.contracts.base import utc_now
 from synfarm.contracts.problems import ProblemError
 from synfarm_caption_api.web.job_form import BadForm
 from synfarm_caption_api.web.run_form import default_run, read_run
@@ -42,9 +44,14 @@ async def test_a_run_with_its_curves(site: Any, open_page: Any, trainer: Any, ma
     run = trainer.view(evals=evals, state="completed", warnings=["collapsed: key_spread is 0.01; lower optim.lr"]).run
     trainer.steps = [make_step(i, total=5.0, a_term_of_tomorrow=4.0) for i in range(1, 21)]
     trainer.files = {"patch-pca.png": b"\x89PNG", "backbone.json": b"{}"}
+    point = {"attempt": 0, "bytes": 2_000_000, "whole": True, "committed_at": utc_now().isoformat()}
+    trainer.checkpoints = [{**point, "step": step, "whole": step < 700} for step in range(100, 800, 100)]
     async with open_page() as page:
         text = (await page.get(f"/ui/runs/{run}")).text
         for words in (
+            "2.0 MB",
+            "not whole",
+            "And 2 older.",
             "a term of tomorrow",
             "raw pixels",
             "20.0 %",
@@ -71,6 +78,15 @@ async def test_a_run_with_its_curves(site: Any, open_page: Any, trainer: Any, ma
         assert (await page.post(f"/ui/runs/{run}/signal/stop")).headers["location"] == f"/ui/runs/{run}"
     assert trainer.asked[-1] == f"POST /v1/runs/{run}/stop"
     assert set(trainer.keys) == {f"Bearer {site.tokens['ada']}"}
+
+
+@pytest.mark.integration
+async def test_figures_of_a_run_that_nobody_follows_are_dated(open_page: Any, trainer: Any) -> None:
+    run = trainer.view(as_of=utc_now() - timedelta(hours=3)).run
+    async with open_page() as page:
+        assert "figures of" in (await page.get(f"/ui/runs/{run}/live")).text
+        trainer.view()
+        assert "figures of" not in (await page.get(f"/ui/runs/{run}/live")).text
 
 
 @pytest.mark.integration

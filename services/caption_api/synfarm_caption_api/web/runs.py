@@ -26,6 +26,7 @@ router = APIRouter()
 _RUNS = 20
 _PICTURES = {"image/png", "image/jpeg", "image/webp"}
 _TABLE_ROWS = 12
+_CHECKPOINTS = 5
 Cursor = Annotated[str | None, Query(max_length=26)]
 
 
@@ -74,14 +75,17 @@ async def run_live(request: Request, run: str, web: Web, visitor: CurrentVisitor
 
 @router.get("/runs/{run}/results")
 async def run_results(request: Request, run: str, web: Web, visitor: CurrentVisitor) -> Response:
-    """Evaluations and files, which change rarely."""
+    """Evaluations, checkpoints and files, which change rarely."""
     trainer, view = await _run(web, visitor, run)
     return web.pages.page(request, "run_results.html", visitor, run=view, **await _results(trainer, visitor, view))
 
 
 async def _results(trainer: Trainer, visitor: Visitor, view: RunView) -> dict[str, Any]:
     files = await trainer.artifacts(visitor.authorization, view.run)
+    checkpoints = await trainer.checkpoints(visitor.authorization, view.run)
     return {
+        "checkpoints": checkpoints[-_CHECKPOINTS:][::-1],
+        "older_checkpoints": max(0, len(checkpoints) - _CHECKPOINTS),
         "evaluations": evaluations(view.evals),
         "pictures": [file for file in files if _is_picture(file)],
         "files": files,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeVar
 
 import httpx
@@ -13,7 +14,7 @@ from synfarm.contracts.problems import Problem, ProblemError
 from synfarm.contracts.runs import RunRequest, RunSpec, StepMetrics
 from synfarm.contracts.views import RunPage, RunView
 
-__all__ = ["ArtifactFile", "ArtifactRow", "MetricsChunk", "Trainer"]
+__all__ = ["ArtifactFile", "ArtifactRow", "CheckpointRow", "MetricsChunk", "Trainer"]
 
 _TIMEOUT = httpx.Timeout(15.0, connect=2.0)
 _ANSWER = TypeVar("_ANSWER", bound=BaseModel)
@@ -33,6 +34,18 @@ class MetricsChunk(_Answer):
 class ArtifactRow(_Answer):
     name: str
     size: int
+
+
+class CheckpointRow(_Answer):
+    step: int
+    attempt: int
+    bytes: int
+    whole: bool
+    committed_at: datetime
+
+
+class _Checkpoints(_Answer):
+    items: tuple[CheckpointRow, ...]
 
 
 class _Artifacts(_Answer):
@@ -76,6 +89,9 @@ class Trainer:
     async def metrics(self, authorization: str | None, run: str, since: int, limit: int) -> MetricsChunk:
         params = {"since": str(since), "limit": str(limit)}
         return await self._get(MetricsChunk, f"/v1/runs/{run}/metrics", authorization, params)
+
+    async def checkpoints(self, authorization: str | None, run: str) -> tuple[CheckpointRow, ...]:
+        return (await self._get(_Checkpoints, f"/v1/runs/{run}/checkpoints", authorization)).items
 
     async def artifacts(self, authorization: str | None, run: str) -> tuple[ArtifactRow, ...]:
         return (await self._get(_Artifacts, f"/v1/runs/{run}/artifacts", authorization)).items
