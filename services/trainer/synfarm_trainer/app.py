@@ -14,6 +14,7 @@ from synfarm.storage.protocol import ObjectStore, StoreUnavailable
 from synfarm.web import install
 from synfarm_trainer.api.artifacts import artifacts_router
 from synfarm_trainer.api.curve import RunCurve
+from synfarm_trainer.api.describing import describe
 from synfarm_trainer.api.following import OpenTail
 from synfarm_trainer.api.journal import JournalTail
 from synfarm_trainer.api.keeping import Keeping, RunnerLimits
@@ -105,9 +106,7 @@ def build_app(
         finally:
             runner.close()
 
-    app = FastAPI(
-        title="synfarm trainer", version="1", description="Training runs: submit, follow, control.", lifespan=lifespan
-    )
+    app = FastAPI(title="synfarm trainer", version="1", lifespan=lifespan)
     install(app, authenticate, body_limit=settings.body_limit)
 
     @app.exception_handler(StoreUnavailable)
@@ -125,4 +124,5 @@ def build_app(
     app.include_router(presets_router())
     app.include_router(RunRoutes(records, runner, views, hub, submission, settings.heartbeat_seconds).router())
     app.include_router(artifacts_router(records))
+    describe(app)
     return app

@@ -1,19 +1,14 @@
-"""The OpenAPI document: what every route has in common is added once, and each route has its examples."""
+"""What the OpenAPI document says of this API: what it is for, its groups of routes, what it refuses, examples."""
 
 from __future__ import annotations
 
-import json
-from importlib.resources import files
-from typing import Any
-
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 
-from synfarm.contracts.problems import PROBLEM_MEDIA_TYPE, Problem
+from synfarm import openapi as shared
+from synfarm.contracts.problems import Problem
+from synfarm.openapi import Described, Document, examples_of
 
 __all__ = ["describe", "load_examples"]
-
-Document = dict[str, Any]
 
 _ABOUT = """Jobs turn a list of concepts into captions and images; a training run reads them.
 
@@ -29,7 +24,6 @@ _TAGS = {
     "caption files": "Captions of your own, uploaded in parts; a job names the file in `captions_from`.",
     "operations": "For operators and orchestrators.",
 }
-_SCHEMA = {"$ref": "#/components/schemas/Problem"}
 _PROBLEMS: dict[str, tuple[str, Problem]] = {
     status: (
         meaning,
@@ -106,65 +100,10 @@ _PROBLEMS: dict[str, tuple[str, Problem]] = {
 
 def load_examples() -> Document:
     """``<METHOD> <path>`` to examples of its request and, by status, of its responses."""
-    found: Document = json.loads(files(__package__).joinpath("examples.json").read_text(encoding="utf-8"))
-    return found
+    return examples_of(__package__ or "")
 
 
 def describe(app: FastAPI) -> None:
     """Let ``/openapi.json`` say of ``app`` what its routes share: problems, the key, examples."""
-
-    def document() -> Document:
-        if app.openapi_schema is None:
-            app.openapi_schema = _document(app)
-        return app.openapi_schema
-
-    app.openapi = document  # type: ignore[method-assign]
-
-
-def _document(app: FastAPI) -> Document:
-    tags = [{"name": name, "description": text} for name, text in _TAGS.items()]
-    made: Document = get_openapi(title=app.title, version=app.version, description=_ABOUT, routes=app.routes, tags=tags)
-    schemas = made["components"]["schemas"]
-    for theirs in ("HTTPValidationError", "ValidationError"):
-        schemas.pop(theirs, None)
-    schemas["Problem"] = Problem.model_json_schema()
-    made["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-    examples = load_examples()
-    for path, methods in made["paths"].items():
-        for method, operation in methods.items():
-            if path.startswith("/v1"):
-                _add_key(operation)
-                _add_problems(path, operation)
-            _add_examples(operation, examples.get(f"{method.upper()} {path}", {}))
-    return made
-
-
-def _add_key(operation: Document) -> None:
-    """The key as a security scheme: OpenAPI ignores a header parameter of that name."""
-    operation["security"] = [{"key": []}]
-    parameters = [p for p in operation.get("parameters", []) if p["name"] != "authorization"]
-    operation["parameters"] = parameters
-    if not parameters:
-        del operation["parameters"]
-
-
-def _add_problems(path: str, operation: Document) -> None:
-    responses = operation["responses"]
-    responses.pop("422", None)  # the framework's own form, which is not what this API answers
-    has_body = "requestBody" in operation
-    expected = {status for status in responses if int(status) >= 400} | {"401", "429", "503"}
-    expected |= {"404"} if "{" in path else set()
-    expected |= {"413"} if has_body else set()
-    expected |= {"422"} if has_body or "parameters" in operation else set()
-    for status in sorted(expected):
-        meaning, example = _PROBLEMS[status]
-        content = {"schema": _SCHEMA, "example": example.model_dump(mode="json", exclude_none=True)}
-        responses[status] = {"description": meaning, "content": {PROBLEM_MEDIA_TYPE: content}}
-
-
-def _add_examples(operation: Document, examples: Document) -> None:
-    if "request" in examples:
-        operation["requestBody"]["content"]["application/json"]["examples"] = examples["request"]
-    for status, named in examples.get("responses", {}).items():
-        content = operation["responses"][status].setdefault("content", {}).setdefault("application/json", {})
-        content["examples"] = named
+    everywhere = frozenset({"401", "429", "503"})
+    shared.describe(app, Described(_ABOUT, _TAGS, _PROBLEMS, everywhere, load_examples()))

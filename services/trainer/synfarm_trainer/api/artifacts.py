@@ -52,6 +52,7 @@ def artifacts_router(records: RunRecords) -> APIRouter:
             200: {"description": "The file.", "content": {"application/octet-stream": {}}},
             206: {"description": "The range of it that was asked for.", "content": {"application/octet-stream": {}}},
             304: {"description": "`If-None-Match` names what the file still is."},
+            416: {},
         },
     )
     def artifact(

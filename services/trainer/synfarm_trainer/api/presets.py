@@ -33,12 +33,12 @@ def presets_router() -> APIRouter:
     """The two routes; both only compute."""
     router = APIRouter(prefix="/v1/presets", tags=["presets"])
 
-    @router.get("")
+    @router.get("", summary="List the presets")
     def presets(who: CurrentPrincipal) -> PresetList:
         """Every preset and what it is for."""
         return PresetList(items=tuple(PresetInfo(name=name, about=preset_of(name).about) for name in preset_names()))
 
-    @router.get("/{name}")
+    @router.get("/{name}", summary="See what a preset comes to")
     def preset(
         name: str, who: CurrentPrincipal, overrides: Annotated[str, Query(description=_OVERRIDES)] = "{}"
     ) -> PresetView:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Header, Query, Response
 from synfarm.auth import Principal
 from synfarm.contracts.base import utc_now
 from synfarm.contracts.ids import RunId
-from synfarm.contracts.pages import CheckpointList, MetricsPage
+from synfarm.contracts.pages import CheckpointList, EvalTable, MetricsPage
 from synfarm.contracts.problems import ProblemError
 from synfarm.contracts.runs import RunEnded, RunRequest, RunSpec, RunState
 from synfarm.contracts.views import RunPage, RunView
@@ -42,16 +42,28 @@ class RunRoutes:
     def router(self) -> APIRouter:
         router = APIRouter(prefix="/v1/runs", tags=["runs"])
         add = router.add_api_route
-        add("", self.submit, methods=["POST"], status_code=201, response_model=RunView)
-        add("", self.page, methods=["GET"], response_model=RunPage)
-        add("/{run}", self.get, methods=["GET"], response_model=RunView)
-        add("/{run}/spec", self.spec, methods=["GET"], response_model=RunSpec)
-        add("/{run}/metrics", self.metrics, methods=["GET"], response_model=MetricsPage)
-        add("/{run}/events", self.events, methods=["GET"], response_class=Response)
-        add("/{run}/checkpoints", self.checkpoints, methods=["GET"], response_model=CheckpointList)
-        add("/{run}/evals", self.evals, methods=["GET"])
-        add("/{run}/stop", self.stop, methods=["POST"], status_code=202, response_model=RunView)
-        add("/{run}/resume", self.resume, methods=["POST"], status_code=202, response_model=RunView)
+        conflict: dict[int | str, dict[str, Any]] = {409: {}}
+        stream = {"content": {"text/event-stream": {}}, "description": "Events until the run ends."}
+        events: dict[int | str, dict[str, Any]] = {200: stream}
+        accepted: dict[str, Any] = {"methods": ["POST"], "status_code": 202, "response_model": RunView}
+        add(
+            "",
+            self.submit,
+            methods=["POST"],
+            status_code=201,
+            response_model=RunView,
+            summary="Start a run",
+            responses={404: {}, **conflict},
+        )
+        add("", self.page, response_model=RunPage, summary="List runs, newest first")
+        add("/{run}", self.get, response_model=RunView, summary="See where a run stands")
+        add("/{run}/spec", self.spec, response_model=RunSpec, summary="See what a run was made of")
+        add("/{run}/metrics", self.metrics, response_model=MetricsPage, summary="Read what its steps told")
+        add("/{run}/events", self.events, response_class=Response, summary="Follow the run", responses=events)
+        add("/{run}/checkpoints", self.checkpoints, response_model=CheckpointList, summary="List its checkpoints")
+        add("/{run}/evals", self.evals, response_model=EvalTable, summary="Read its evaluations")
+        add("/{run}/stop", self.stop, summary="Stop the run", **accepted)
+        add("/{run}/resume", self.resume, summary="Resume the run", responses=conflict, **accepted)
         return router
 
     def submit(
@@ -81,6 +93,10 @@ class RunRoutes:
         return RunPage(items=tuple(found))
 
     def get(self, run: RunId, who: CurrentPrincipal) -> RunView:
+        """State, step, losses, speed, last checkpoint and evaluations; `as_of` says when this was so.
+
+        `trainerStatus` has the same in short under Kubeflow's names (KEP-2779).
+        """
         return self.views.view(self._spec(run, who))
 
     def spec(self, run: RunId, who: CurrentPrincipal) -> RunSpec:
@@ -94,7 +110,8 @@ class RunRoutes:
         since: Annotated[int, Query(ge=0)] = 0,
         limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
     ) -> MetricsPage:
-        """Steps after ``since``, one line a step across all attempts."""
+        """Steps after `since`, one line a step: one curve of all starts, in which a later one replaces what it went
+        back behind. Pass `next_since` for what comes after; the work for a page does not grow with the run."""
         self._spec(run, who)
         items = self.views.metrics(run, since, limit)
         return MetricsPage(items=tuple(items), next_since=items[-1].step if items else since)
@@ -102,7 +119,11 @@ class RunRoutes:
     def events(
         self, run: RunId, who: CurrentPrincipal, last_event_id: Annotated[str | None, Header()] = None
     ) -> Response:
-        """Server-Sent Events until the run has ended."""
+        """Server-Sent Events until the run has ended: `state`, `step` (at most two a second), `checkpoint`, `eval`.
+
+        Each has an id; with the last one as `Last-Event-ID` the stream goes on after it, or begins with `reset` and
+        the full state where that is not possible. A comment line comes when nothing else does.
+        """
         spec = self._spec(run, who)
 
         def full_state() -> dict[str, Any]:
@@ -115,10 +136,10 @@ class RunRoutes:
         self._spec(run, who)
         return CheckpointList(items=list_checkpoints(self.records, run))
 
-    def evals(self, run: RunId, who: CurrentPrincipal) -> dict[str, Any]:
-        """Evaluation records by step, then by name."""
+    def evals(self, run: RunId, who: CurrentPrincipal) -> EvalTable:
+        """Records by step, then by name."""
         self._spec(run, who)
-        return {"evals": self.records.evals(run)}
+        return EvalTable(evals=self.records.evals(run))
 
     def stop(self, run: RunId, who: CurrentPrincipal) -> RunView:
         """End the run after a last checkpoint; stopping twice is the same as once."""
