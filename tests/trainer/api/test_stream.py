@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from synfarm.contracts.events import Event, EventType
+from synfarm.web import event_stream
 from synfarm_trainer.api.stream import EventHub, EventLog
 
 
@@ -60,6 +61,43 @@ async def test_the_last_event_ends_the_stream_for_every_reader() -> None:
     for events in await asyncio.wait_for(asyncio.gather(*readers), 60):
         assert events[-1].data == {"state": "completed"}
     assert [e.data for e in await asyncio.wait_for(_take(log, "e1-1", 10), 60)] == []
+
+
+async def test_a_stream_that_is_idle_sends_comments() -> None:
+    """As bytes on the wire: what keeps proxies from closing it, and tells clients that it lives."""
+    log, sent, beat = EventHub("e1").log("r"), list[bytes](), asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        await beat.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message.get("body", b""))
+        if message.get("body", b"").startswith(b":"):
+            beat.set()
+
+    response = event_stream(log.follow(None, _state), heartbeat=1)
+    await asyncio.wait_for(response({"type": "http", "method": "GET", "headers": []}, receive, send), 60)
+    assert sent[1].startswith(b"id: e1-0\nevent: state\ndata: {")
+    assert beat.is_set()
+
+
+async def test_the_end_of_a_run_that_another_replica_follows_ends_the_stream() -> None:
+    states = iter(["running", "running", "completed"])
+    log = EventHub("e1").log("r")
+    events = [event async for event in log.follow(None, lambda: {"state": next(states)}, look_again=0.01)]
+    assert [(event.type, event.data["state"]) for event in events] == [
+        (EventType.STATE, "running"),
+        (EventType.STATE, "completed"),
+    ]
+
+
+async def test_a_log_that_was_forgotten_resets_its_readers() -> None:
+    hub = EventHub("e1", logs=1)
+    hub.log("r").publish(EventType.STEP, {"step": 1})
+    hub.log("another")
+    (event,) = await _take(hub.log("r"), "e1-1", 1)
+    assert (event.type, event.id) == (EventType.RESET, "e1-0")
 
 
 def _events(text: str) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from synfarm.contracts.runs import RunState
 __all__ = ["EventHub", "EventLog"]
 
 Fields = dict[str, JsonValue]
+_LOOK_AGAIN = 30.0
 _FINAL = frozenset(state.value for state in RunState if state.is_final)
 
 
@@ -74,7 +75,9 @@ class EventLog:
                 self._waiting.discard(entry)
         return True
 
-    async def follow(self, last_event_id: str | None, full_state: Callable[[], Fields]) -> AsyncIterator[Event]:
+    async def follow(
+        self, last_event_id: str | None, full_state: Callable[[], Fields], *, look_again: float = _LOOK_AGAIN
+    ) -> AsyncIterator[Event]:
         """Events after ``last_event_id``.
 
         A client without an id gets the full state as ``state`` first; one whose id is of a lost epoch, too old, or too
@@ -82,6 +85,7 @@ class EventLog:
 
         Args:
             full_state: may block (store); runs in a thread.
+            look_again: seconds without an event after which it is asked whether the run has ended elsewhere.
         """
         parsed = parse_event_id(last_event_id) if last_event_id else None
         position = parsed[1] if parsed is not None and parsed[0] == self._epoch else None
@@ -99,8 +103,14 @@ class EventLog:
             for event in events:
                 position += 1
                 yield event
-            if not await self._more(position):
-                return
+            try:
+                if not await asyncio.wait_for(self._more(position), look_again):
+                    return
+            except TimeoutError:
+                data = await asyncio.to_thread(full_state)
+                if data.get("state") in _FINAL:
+                    yield Event(id=event_id(self._epoch, position), type=EventType.STATE, at=utc_now(), data=data)
+                    return
 
 
 class EventHub:
