@@ -132,7 +132,7 @@ def test_a_run_reads_by_way_of_the_nodes_disk_and_tells_what_that_came_to(
         assert [step["batch_sha256"] for step in told(attempt, "step")] == expected
         assert reading["hits"] + reading["misses"] >= 36
         kept = len(list((tmp_path / "elsewhere").glob("??/*.tar")))
-        assert 0 < kept
+        assert kept > 0
         assert (reading["requests"], reading["disk_falls"]) == (kept if attempt == 1 else 0, 0)
         for key in [item.key for item in store.list("runs/") if "/checkpoints/" in item.key]:
             store.delete(key)

@@ -91,7 +91,9 @@ def test_a_killed_rank_costs_nothing_and_batches_do_not_depend_on_the_ranks(
     Batches (ids, pixels, local crops, masks, dropped branches) are those of one process; losses are close to its.
     """
     store, state, marker = open_store(store_settings), tmp_path / "ranks", tmp_path / "killed"
-    overrides = {**every_term, **BARE, "data.threads": threads, "execution.parallel": parallel}
+    # Ranks evaluate together in mid-run; the one process did not.
+    looked = {"eval.knn": True, "eval.every_steps": 4}
+    overrides = {**every_term, **BARE, **looked, "data.threads": threads, "execution.parallel": parallel}
     if ranks > 1:
         overrides |= {"data.cache_disk_mib": 1, "data.fetch_threads": 8}
     write_run(store, write_dataset(store), ranks=ranks, overrides=overrides)

@@ -70,6 +70,8 @@ class Trainer:
         self._loader, self._ranks, self._passes = loader, ranks, passes
         self._reach, self._stop_asked = reach, stop_asked
         self.refilled, self._speed = refilled, speed
+        self.paused = 0.0
+        """Seconds since the last step that were not the next one's: an evaluation."""
         self._collapse = CollapseWatch(steps=config.eval.collapse_steps, warmup_steps=config.schedule.warmup_steps)
 
     def run(self, start: int, stop: int | None = None) -> Iterator[StepOutcome]:
@@ -82,8 +84,8 @@ class Trainer:
         since, last = time.perf_counter(), self._config.schedule.steps
         for batch in self._loader.batches(start, last if stop is None else stop):
             self._reach(batch.step + 1)
-            outcome = self._step(batch, since)
-            since = time.perf_counter()
+            outcome = self._step(batch, since + self.paused)
+            since, self.paused = time.perf_counter(), 0.0
             yield outcome
             if outcome.stop:
                 return

@@ -59,7 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
         if options.new_attempt:
             start = replace(start, attempt=opened_attempt(store, start.run, ranks))
         sinks = open_sinks(SinkSettings(), start.state_dir) if rank == 0 else None
-        session = Session(store, start, ranks, Faults(settings.faults), stop.is_set, sinks)
+        faults = Faults(settings.faults)
+        session = Session(store, start, ranks, faults, stop.is_set, sinks, sets=TrainerSettings().sets)
         reason = session.train()
         session.close()
         if first_here:

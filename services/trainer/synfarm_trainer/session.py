@@ -24,7 +24,7 @@ from synfarm_trainer.data.fetch import DatasetDamaged
 from synfarm_trainer.data.loader import Loader
 from synfarm_trainer.data.manifest import DatasetInvalid
 from synfarm_trainer.device import Place, choose_place, prepare_torch
-from synfarm_trainer.evaluation import Evaluation
+from synfarm_trainer.evaluation import Evaluation, generators_kept, look_at
 from synfarm_trainer.export import export_backbone
 from synfarm_trainer.flops import step_flops
 from synfarm_trainer.guard import check_state
@@ -110,8 +110,13 @@ class Session:
         faults: Faults,
         stop_asked: Callable[[], bool],
         sinks: Sinks | None = None,
+        *,
+        sets: Path | None = None,
     ) -> None:
         """Read the spec and data, build everything, load the newest whole checkpoint.
+
+        Args:
+            sets: folder of the labelled sets of this machine.
 
         Raises:
             ValueError, DatasetInvalid, StoreError: the run cannot begin; the message names the field.
@@ -139,7 +144,10 @@ class Session:
         self._begun_from: dict[str, Any] | None = None
         self.step, refilled = self._resume()
         self._cache = open_cache(store, config.data, start.shards, self._dataset, world=ranks.world)
-        self._evaluation = Evaluation(store, start.run, config, self._dataset, self._plan, self._cache)
+        labelled = look_at(config, sets, ranks)
+        self._evaluation = Evaluation(
+            store, start.run, config, self._dataset, self._plan, self._cache, ranks=ranks, labelled=labelled
+        )
         self._loader = Loader(self._dataset, self._plan, self._cache, config, rank=ranks.rank, world=ranks.world)
         peak = peak_of(config.execution, place.device)
         self._trainer = Trainer(
@@ -197,7 +205,7 @@ class Session:
         self._tell("state", {**begun, "data": used})
         if self._begun_from is not None:
             self._tell("state", {"state": "running", "step": first, "begun_from": self._begun_from})
-        if first == 0:
+        if first == 0 or (self._evaluation.due(first) and not self._evaluation.recorded(first)):
             self._evaluate()
         stopped = False
         for outcome in self._outcomes(first):
@@ -207,6 +215,8 @@ class Session:
             stopped = outcome.stop and self.step < config.schedule.steps
             if self.step % config.checkpoint.every_steps == 0 or stopped or self.step == config.schedule.steps:
                 self._save()
+            if self._evaluation.due(self.step) and not stopped:
+                self._pause_to_evaluate()
         self._announce(self._saver.drain())
         reason = "stopped" if stopped else "completed"
         if not stopped:
@@ -303,11 +313,18 @@ class Session:
             self._checkpoint_told["checkpoint_upload_seconds"] = facts.upload_seconds or 0.0
             self._checkpoint_told["checkpoint_bytes"] = facts.bytes
 
+    def _pause_to_evaluate(self) -> None:
+        begun = time.perf_counter()
+        self._evaluate()
+        self._draw_patches()
+        self._trainer.paused += time.perf_counter() - begun
+
     def _evaluate(self) -> None:
-        if self._ranks.is_first:
+        with generators_kept():
             for report in self._evaluation.frozen_features(self._objective, self.step):
                 self._tell("eval", report)
 
     def _draw_patches(self) -> None:
         if self.config.eval.patch_pca and self._ranks.is_first:
-            self._evaluation.patch_picture(self._objective.backbone, self.step)
+            with generators_kept():
+                self._evaluation.patch_picture(self._objective.backbone, self.step)

@@ -28,6 +28,8 @@ class TrainerSettings(BaseSettings):
     """Where runs with ``data.cache_disk_mib`` keep shards; None: in the state folder. Services may share it."""
     launcher: Literal["local", "kubernetes"] = "local"
     """``kubernetes``: a JobSet for each run, by ``SYNFARM_TRAINER_KUBERNETES_*``."""
+    sets: Path | None = None
+    """Folder of the labelled sets that runs may be evaluated on (``eval.labelled``)."""
     max_ranks: int = Field(default=8, ge=1)
     """Most ranks that a run may ask for on this machine; on a set of ``devices``, as many as it has GPUs."""
     devices: str = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Literal
 
 from synfarm_trainer.config.checks import later, need
@@ -32,9 +33,21 @@ class CheckpointConfig:
 class EvalConfig:
     """Frozen features on held-out captions, before the first and after the last step; a picture of patches at the end.
 
-    What is evaluated is the class token (method section 5).
+    What is evaluated is the class token (method section 5), of the teacher where there is one. Nothing of it changes
+    the run: the same losses come out with and without.
     """
 
+    every_steps: int = later(0)
+    """Evaluate after so many steps too, with a picture of patches ``export/patch-pca-<step>.png``. The images stay in
+    memory then, shared among the ranks. 0: only at start and end."""
+    labelled: str = later("")
+    """A labelled set to evaluate on beside the held-out captions: a folder below the trainer's SYNFARM_TRAINER_SETS,
+    with class folders, WebDataset tars, or what ``datasets.save_to_disk`` wrote. Its records are ``knn-labelled`` and
+    ``linear-labelled``. Empty: none."""
+    labelled_train: int = later(2000)
+    """Images of it that are the bank and that the linear probe is fitted to, at most."""
+    labelled_test: int = later(1000)
+    """Images of it that are classified, at most."""
     knn: bool = True
     k: int = 10
     linear: bool = later(False)
@@ -59,7 +72,14 @@ class EvalConfig:
 
     def __post_init__(self) -> None:
         need(self.collapse_steps >= 0, "eval.collapse_steps", "must not be negative")
-        for name in ("k", "linear_penalties", "bank_captions", "test_captions", "patch_pca_captions"):
+        need(self.every_steps >= 0, "eval.every_steps", "must not be negative")
+        place = PurePosixPath(self.labelled)
+        below = not place.is_absolute() and ".." not in place.parts
+        need(below, "eval.labelled", "must be a folder below SYNFARM_TRAINER_SETS, such as cifar10")
+        for name in (
+            *("k", "linear_penalties", "bank_captions", "test_captions", "patch_pca_captions"),
+            *("labelled_train", "labelled_test"),
+        ):
             need(getattr(self, name) >= 1, f"eval.{name}", "must be at least 1")
         need(self.bootstrap >= 2, "eval.bootstrap", "must be at least 2")
 

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from synfarm_trainer.models.block_passes import BlockPasses
 from synfarm_trainer.models.vit import Backbone, normalise
 
 __all__ = ["COLUMNS", "GAP", "TILE", "contact_sheet", "patch_features", "pca_colours"]
@@ -24,12 +25,17 @@ TILE, GAP = 96, 12
 
 @torch.no_grad()
 def patch_features(backbone: Backbone, pixels: Pixels, *, batch: int = 16) -> Floats:
-    """(n, H, W, 3) bytes to (n, H / patch, W / patch, width); the module's mode is put back."""
-    training = backbone.training
+    """(n, H, W, 3) bytes to (n, H / patch, W / patch, width); the module's mode is put back.
+
+    Blocks run as they are written: shapes that training does not have would make a compiler build other graphs.
+    """
+    training, passes = backbone.training, backbone.passes
     backbone.eval()
+    backbone.passes = BlockPasses()
     pieces = (torch.from_numpy(pixels[i : i + batch]).to(backbone.device) for i in range(0, len(pixels), batch))
     parts = [backbone.tokens(normalise(piece))[:, 1:] for piece in pieces]
     backbone.train(training)
+    backbone.passes = passes
     tokens = torch.cat(parts).double().cpu().numpy()
     patch = backbone.patch_embed.patch_size
     rows, columns = pixels.shape[1] // patch[0], pixels.shape[2] // patch[1]

@@ -1,0 +1,1 @@
+"""Labelled sets that others made, from the layouts in which they come."""
