@@ -19,7 +19,7 @@ from synfarm_trainer.ranks import Ranks
 __all__ = ["RunData", "open_data"]
 
 _COMMITS = 1024
-"""Commits held at least: those of the shards that may be fetched ahead. Of 64 captions one takes about 150 kB."""
+"""Commits held at least: those of the shards that may be fetched ahead. Of 64 captions one takes about 50 kB."""
 
 
 class RunData(Protocol):

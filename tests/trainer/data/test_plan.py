@@ -9,7 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synfarm.contracts.ids import caption_id
+from synfarm.contracts.purposes import Purpose
+from synfarm.contracts.randomness import bits, key_of
 from synfarm_trainer.data import held_out as held_out_module
+from synfarm_trainer.data import imageset
 from synfarm_trainer.data.plan import GroupTable, Plan, held_out_rows
 
 JOB = "01hzzzzzzzzzzzzzzzzzzzzzz0"
@@ -129,6 +132,20 @@ def test_plan_and_held_out_groups_are_those_of_arrays_over_all_groups(
         assert plan.epoch_order(1).tolist() == order.tolist()
         for step in (0, plan.steps_per_epoch // 2, plan.steps_per_epoch - 1):
             assert plan.batch(plan.steps_per_epoch + step).tolist() == order[4 * step : 4 * step + 4].tolist()
+
+
+@pytest.mark.parametrize("limit", [1, 7, 10_000])
+def test_evaluations_choose_the_same_rows_however_many_are_hashed_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    plan = Plan(drawn_table(4, 50, 12, 6, 2), 3, 4, 5, 0.3)
+    draw = bits(key_of(3, Purpose.HELD_OUT), plan.table.job[:], plan.table.index[:], 1)
+    for held_out in (True, False):
+        rows = np.flatnonzero(plan.held == held_out)
+        expected = sorted(rows[np.argsort(draw[rows], kind="stable")][:limit].tolist())
+        for chunk in (8, 1 << 16):
+            monkeypatch.setattr(imageset, "_CHUNK", chunk)
+            assert imageset.choose_rows(plan, held_out=held_out, limit=limit) == expected
 
 
 def test_equal_hashes_are_told_apart_by_job_and_index(monkeypatch: pytest.MonkeyPatch) -> None:

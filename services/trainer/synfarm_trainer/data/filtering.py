@@ -42,7 +42,8 @@ class Filters:
     concepts: Sequence[str] = ()
     """Names, or patterns with ``*`` and ``?``, of those that stay; none: all."""
     templates: Sequence[str] = ()
-    _met: dict[str, set[str]] = field(default_factory=lambda: {"concepts": set(), "templates": set()}, init=False)
+    _met: dict[str, dict[str, bool]] = field(default_factory=lambda: {"concepts": {}, "templates": {}}, init=False)
+    """Every name so far, and whether it fits."""
     _fits: dict[str, set[str]] = field(default_factory=lambda: {"concepts": set(), "templates": set()}, init=False)
     _scores: set[str] = field(default_factory=set, init=False)
 
@@ -81,14 +82,13 @@ class Filters:
         return np.logical_and.reduce(masks) if masks else None
 
     def _named(self, what: str, patterns: Sequence[str], names: Sequence[str]) -> Mask:
-        self._met[what].update(names)
-        known = np.zeros(len(names), dtype=np.bool_)
-        for pattern in patterns:
-            fits = [name == pattern or fnmatchcase(name, pattern) for name in names]
-            if any(fits):
-                self._fits[what].add(pattern)
-                known |= np.array(fits)
-        return known
+        met = self._met[what]
+        for name in names:
+            if name not in met:
+                fits = {pattern for pattern in patterns if name == pattern or fnmatchcase(name, pattern)}
+                self._fits[what] |= fits
+                met[name] = bool(fits)
+        return np.array([met[name] for name in names], dtype=np.bool_)
 
     def check(self) -> None:
         """After the last part.

@@ -43,6 +43,9 @@ def _lowest(plan: Plan | Course, held_out: bool, limit: int) -> NDArray[np.int64
         held = plan.held_set.unpack(start, stop)
         fresh = np.flatnonzero(held if held_out else ~held)
         draw = bits(key, *plan.table.ids(start, stop), 1)[fresh]
+        if len(rows) == limit > 0:
+            lower = draw < draws[-1]
+            fresh, draw = fresh[lower], draw[lower]
         rows, draws = np.concatenate([rows, fresh + start]), np.concatenate([draws, draw])
         order = np.argsort(draws, kind="stable")[:limit]
         rows, draws = rows[order], draws[order]
