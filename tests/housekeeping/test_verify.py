@@ -16,7 +16,7 @@ from synfarm.contracts.commits import Member
 from synfarm.contracts.housekeeping import Fault, Finding, Verification
 from synfarm.contracts.ids import caption_id
 from synfarm.contracts.jobs import JobState
-from synfarm.contracts.manifests import Ended, manifest_hash
+from synfarm.contracts.manifests import Ended
 from synfarm.housekeeping.job_record import NoSuchJob
 from synfarm.housekeeping.verification.image_check import image_fault
 from synfarm.housekeeping.verification.verifying import Passed, verify
@@ -370,35 +370,3 @@ def test_on_a_real_store(store: ObjectStore, make_job: Callable[..., Any]) -> No
     text = verify(store, made.job).model_dump_json()
     assert Verification.from_bytes(text).findings[0].unit == 2
     assert json.loads(text)["findings"][0]["fault"] == "shard_missing"
-
-
-@pytest.mark.parametrize(
-    ("damage", "fault"),
-    [
-        ("none", None),
-        ("gone", Fault.MANIFEST_MISSING),
-        ("changed", Fault.MANIFEST_CHANGED),
-        ("other", Fault.MANIFEST_DISAGREES),
-    ],
-)
-def test_columns_of_a_manifest_part(made: Any, damage: str, fault: Fault | None) -> None:
-    for unit in range(made.spec.units):
-        made.commit(unit)
-    ended = made.end(columns=True)
-    first, second = (part.columns for part in ended.parts)
-    if damage == "gone":
-        made.store.delete(second.key)
-    elif damage == "changed":
-        change(made.store, second.key, second.size - 1, b"?")
-    elif damage == "other":
-        wrong = second.model_copy(update={"key": second.key, "sha256": first.sha256, "size": first.size})
-        wrong = wrong.model_copy(update={"header_bytes": first.header_bytes})
-        made.store.put(second.key, made.store.get(first.key))
-        parts = (ended.parts[0], ended.parts[1].model_copy(update={"columns": wrong}))
-        record = ended.model_copy(update={"parts": parts, "manifest_sha256": manifest_hash(parts)})
-        made.store.put(layout.ended(made.job, 1), record.to_bytes())
-    if fault is None:
-        assert verify(made.store, made.job).clean
-    else:
-        finding = only(made)
-        assert (finding.fault, finding.key) == (fault, second.key)
