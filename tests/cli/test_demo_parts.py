@@ -11,7 +11,6 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import pytest
 from pydantic import JsonValue
 from rich.console import Console
@@ -21,6 +20,7 @@ from synfarm.cli.demo.summary import print_summary, summarise
 from synfarm.cli.display import PlainDisplay, job_line, open_display, run_line
 from synfarm.cli.exits import CommandFailed
 from synfarm.cli.learnt import knn_rows
+from synfarm.contracts.ids import caption_id
 from synfarm.contracts.jobs import JobState
 from synfarm.contracts.manifests import Counts
 from synfarm.contracts.runs import RunState
@@ -140,13 +140,8 @@ def test_too_few_captions_are_refused_with_the_least_that_will_do() -> None:
         # What the trainer itself does with so many captions, when a tenth of the slots has stayed empty.
         planned = -(-int(least * 1.1) // concepts) * concepts
         made = int(planned / 1.1)
-        rows = [i % concepts for i in range(made)]
-        table = GroupTable(
-            job=np.zeros(made, dtype=np.int64),
-            index=np.arange(made),
-            shard=np.zeros(made, dtype=np.int64),
-            concept=np.array(rows),
-        )
+        ids = [caption_id("01hzzzzzzzzzzzzzzzzzzzzzz0", index) for index in range(made)]
+        table = GroupTable.build(ids, [0] * made, [str(index % concepts) for index in range(made)])
         left = made - int(held_out_rows(table, 0, data.held_out).sum())
         assert left >= data.captions_per_batch
 

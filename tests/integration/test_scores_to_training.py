@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from statistics import median
 
+import numpy as np
+
 from synfarm.contracts.captions import CaptionRecord
 from synfarm.contracts.ids import caption_id
 from synfarm.contracts.jobs import Concept, JobSpec
@@ -13,7 +15,7 @@ from synfarm_render_worker.packing import DrawnBy, pack
 from synfarm_render_worker.renderer import FakeRenderer, ImageRequest, image_seed
 from synfarm_render_worker.scoring.scorer import FakeScorer
 from synfarm_render_worker.scoring.shelf import ScorerShelf, with_scores
-from synfarm_trainer.data.filtering import kept_rows
+from synfarm_trainer.data.filtering import Filters
 from synfarm_trainer.presets import resolve
 
 JOB = "01jd00000000000000000000aa"
@@ -53,11 +55,10 @@ def test_a_run_chooses_captions_by_the_scores_of_their_images() -> None:
     rows = pack(SPEC, records, images, DrawnBy.of(renderer)).groups
     least, most = (median(row.scores[name] for row in rows) for name in ("clip", "nsfw"))
     data = resolve("tiny", {"data.min_scores": {"clip": least}, "data.max_scores": {"nsfw": most}}).data
-    stays = kept_rows(
-        rows,
-        drop_near_duplicates=data.drop_near_duplicates,
-        min_scores=data.min_scores,
-        max_scores=data.max_scores,
-    )
-    assert stays == [row.scores["clip"] >= least and row.scores["nsfw"] <= most for row in rows]
+    filters = Filters(min_scores=data.min_scores, max_scores=data.max_scores)
+    scores = {name: np.array([row.scores[name] for row in rows]) for name in rows[0].scores}
+    stays = filters.stays({}, {}, scores, scores)
+    filters.check()
+    assert stays is not None
+    assert stays.tolist() == [row.scores["clip"] >= least and row.scores["nsfw"] <= most for row in rows]
     assert 0 < sum(stays) < len(rows)
