@@ -27,14 +27,22 @@ class GrowingJob:
     parts: list[ManifestPart] = field(default_factory=list)
 
     @classmethod
-    def write(cls, store: ObjectStore, write_dataset: Callable[..., DatasetRef], job: str, **sizes: int) -> GrowingJob:
+    def write(
+        cls,
+        store: ObjectStore,
+        write_dataset: Callable[..., DatasetRef],
+        job: str,
+        *,
+        units_per_part: int = 2,
+        **sizes: int,
+    ) -> GrowingJob:
         whole = MemoryStore()
         write_dataset(whole, job=job, **sizes)
         for info in whole.list(layout.job_prefix(job)):
             if "/shards/" in info.key or "/commits/" in info.key:
                 store.put(info.key, whole.get(info.key))
         lines = read_part(whole.get(layout.manifest_part(job, 1, 0)))
-        return cls(store, job, lines, Ended.from_bytes(whole.get(layout.ended(job, 1))))
+        return cls(store, job, lines, Ended.from_bytes(whole.get(layout.ended(job, 1))), units_per_part)
 
     def grow(self, parts: int = 1) -> None:
         """Write so many more parts."""
