@@ -182,6 +182,31 @@ def test_what_is_rendered_meanwhile_is_taken_in_at_the_borders_of_epochs(runs: R
     assert sorted(runs.losses()) == list(range(1, 13))
 
 
+def test_columns_that_follow_their_part_change_nothing(runs: Runs, growing, write_dataset, write_run) -> None:
+    """A part that was adopted a moment before its columns were there is read by its commits, then and ever after."""
+    late = GrowingJob.write(runs.store, write_dataset, SECOND)
+    late.grow(columns=False)
+    for job, run in ((growing, OTHER_RUN), (late, RUN)):
+        write_run(runs.store, job.ref, run=run, follow=True, overrides=QUICK)
+        job.add_columns()
+        session = runs.begin(run=run)
+        session.close()
+        job.grow(columns=False)
+
+        def render(step: int, job: GrowingJob = job) -> None:
+            if step == 3:
+                job.add_columns()
+                job.end()
+
+        session = runs.finish(1, run=run, action=render)
+        segments = read_segments(runs.store, run)
+        assert [s.datasets[0].parts for s in segments] == [1, 1, 2, 4]
+        assert segments[-1].datasets[0].complete
+        assert segments[2].datasets[0].added[0].columns is None
+        assert segments[3].datasets[0].added[0].columns is not None
+        assert len(session._dataset.rows) == 64
+
+
 def test_a_border_inside_a_batch_is_kept_to_the_caption(runs: Runs, growing, write_run) -> None:
     overrides = {**QUICK, "data.captions_per_batch": 6, "data.cell_captions": 6}
     write_run(runs.store, growing.ref, follow=True, overrides=overrides)
@@ -294,12 +319,15 @@ def test_streams_of_a_mixture_grow_at_borders_of_their_own(runs: Runs, growing, 
     assert adopted.streams[1].offset == adopted.position - 8
 
 
-@pytest.mark.parametrize("damage", ["part", "order"])
+@pytest.mark.parametrize("damage", ["columns", "order"])
 def test_a_manifest_that_is_not_the_recorded_one_is_refused(runs: Runs, growing, write_run, damage: str) -> None:
     write_run(runs.store, growing.ref, follow=True, overrides=QUICK)
-    if damage == "part":
+    if damage == "columns":
         runs.begin().close()
-        runs.store.put(growing.parts[0].key, runs.store.get(growing.parts[0].key) + b"\n")
+        columns = growing.parts[0].columns
+        data = bytearray(runs.store.get(columns.key))
+        data[columns.header_bytes - 2] ^= 1
+        runs.store.put(columns.key, bytes(data))
         with pytest.raises(DatasetInvalid, match=r"part-000000.*synfarm verify"):
             runs.begin(1)
         return

@@ -16,7 +16,7 @@ from synfarm.contracts import layout
 from synfarm.contracts.manifests import ManifestPart, manifest_hash
 from synfarm.contracts.runs import DatasetRef, RunAttempt, RunSpec
 from synfarm.contracts.segments import RunSegment, SegmentDataset, SegmentStream
-from synfarm.storage.manifest_reader import ManifestDamaged, read_ended, read_open_parts
+from synfarm.storage.manifest_reader import ManifestDamaged, open_hash, read_ended, read_open_parts
 from synfarm.storage.protocol import ObjectStore
 from synfarm.telemetry import get_logger
 from synfarm_trainer.config import TrainConfig
@@ -123,7 +123,7 @@ class SegmentedData:
                 parts = tuple(read_open_parts(self._store, ref.job, ref.generation)[: ref.parts])
         except ManifestDamaged as error:
             raise DatasetInvalid(f"{error}; `synfarm verify {ref.job}` tells what else is damaged") from error
-        if manifest_hash(parts) != ref.manifest_sha256:
+        if (manifest_hash if ref.parts is None else open_hash)(parts) != ref.manifest_sha256:
             raise DatasetInvalid(
                 f"the manifest of job {ref.job}, generation {ref.generation}, is another than the run froze "
                 f"({ref.manifest_sha256[:12]}…)"
@@ -132,7 +132,7 @@ class SegmentedData:
             job=ref.job,
             generation=ref.generation,
             parts=len(parts),
-            manifest_sha256=ref.manifest_sha256,
+            manifest_sha256=manifest_hash(parts),
             added=parts,
             complete=ref.parts is None,
         )
@@ -194,10 +194,13 @@ class SegmentedData:
     def _grown(self, known: SegmentDataset, before: RunSegment) -> SegmentDataset:
         """The dataset with the parts that have come since."""
         key = layout.ended(known.job, known.generation)
+        parts: list[ManifestPart] = [
+            part for leg in self._legs for item in leg.datasets if item.job == known.job for part in item.added
+        ]
         try:
             if ended := self._store.head(key) is not None:
                 found = read_ended(self._store, key).parts
-                if manifest_hash(found[: known.parts]) != known.manifest_sha256:
+                if open_hash(found[: known.parts]) != open_hash(parts):
                     raise DatasetInvalid(f"{key} does not begin with the {known.parts} parts that segments name")
                 added = found[known.parts :]
             else:
@@ -206,9 +209,6 @@ class SegmentedData:
             raise DatasetInvalid(f"{error}; `synfarm verify {known.job}` tells what else is damaged") from error
         if ended:
             _log.info("job_has_ended", run=before.run, job=known.job, generation=known.generation)
-        parts: list[ManifestPart] = [
-            part for leg in self._legs for item in leg.datasets if item.job == known.job for part in item.added
-        ]
         return known.model_copy(
             update={
                 "parts": known.parts + len(added),

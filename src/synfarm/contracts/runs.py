@@ -47,8 +47,8 @@ class DatasetRef(Contract):
     generation: int = Field(ge=1)
     manifest_sha256: Sha256
     parts: int | None = Field(default=None, ge=1, exclude_if=is_none)
-    """Of a generation that had not ended when the run was made: the first so many parts, which the hash is over. Later
-    ones come by segments."""
+    """Of a generation that had not ended when the run was made: the first so many parts, which the hash is over
+    (without their columns). Later ones come by segments."""
 
 
 class RunRequest(Contract):

@@ -21,7 +21,7 @@ class SegmentDataset(Contract):
     parts: int = Field(ge=0)
     """The first so many parts of the generation are read."""
     manifest_sha256: Sha256
-    """Over the keys and hashes of those parts, as in the end record."""
+    """Over those parts, with the columns that they had when they were added."""
     added: tuple[ManifestPart, ...] = ()
     """Those of them that no earlier segment reads."""
     complete: bool

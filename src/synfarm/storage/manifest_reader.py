@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pydantic import ValidationError
 
 from synfarm.contracts import layout
 from synfarm.contracts.manifests import Ended, ManifestLine, ManifestPart, manifest_hash, read_part
+from synfarm.storage.columns_file import recall_columns
 from synfarm.storage.protocol import ObjectMissing, ObjectStore
 
-__all__ = ["ManifestDamaged", "part_lines", "proven_lines", "read_ended", "read_open_parts"]
+__all__ = ["ManifestDamaged", "open_hash", "part_lines", "proven_lines", "read_ended", "read_open_parts"]
 
 
 class ManifestDamaged(Exception):
@@ -66,6 +67,8 @@ def part_lines(store: ObjectStore, part: ManifestPart) -> list[ManifestLine]:
 def read_open_parts(store: ObjectStore, job: str, generation: int, *, first: int = 0) -> list[ManifestPart]:
     """The parts from number ``first`` on of a generation that has not ended: a part is whole because it is there.
 
+    Its columns follow a moment later: a part that is met before them is told without.
+
     Raises:
         ManifestDamaged: one cannot be read.
     """
@@ -80,8 +83,14 @@ def read_open_parts(store: ObjectStore, job: str, generation: int, *, first: int
             lines = read_part(data)
         except ValidationError as error:
             raise ManifestDamaged(key, f"a line cannot be read: {_first(error)}") from error
-        groups = sum(line.groups for line in lines)
-        found.append(ManifestPart(key=key, sha256=hashlib.sha256(data).hexdigest(), units=len(lines), groups=groups))
+        columns = recall_columns(store, layout.manifest_columns(job, generation, first + len(found)))
+        groups, sha256 = sum(line.groups for line in lines), hashlib.sha256(data).hexdigest()
+        found.append(ManifestPart(key=key, sha256=sha256, units=len(lines), groups=groups, columns=columns))
+
+
+def open_hash(parts: Iterable[ManifestPart]) -> str:
+    """The hash of parts without their columns, which some readers meet and others do not yet."""
+    return manifest_hash(part.model_copy(update={"columns": None}) for part in parts)
 
 
 def proven_lines(store: ObjectStore, ended: Ended) -> Iterator[ManifestLine]:

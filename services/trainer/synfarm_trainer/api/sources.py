@@ -9,10 +9,10 @@ from typing import Any
 from synfarm.auth import Principal
 from synfarm.contracts import layout
 from synfarm.contracts.jobs import JobSpec, JobState
-from synfarm.contracts.manifests import Ended, Progress, manifest_hash
+from synfarm.contracts.manifests import Ended, Progress
 from synfarm.contracts.problems import ProblemError
 from synfarm.contracts.runs import DatasetRef, RunRequest
-from synfarm.storage.manifest_reader import ManifestDamaged, read_open_parts
+from synfarm.storage.manifest_reader import ManifestDamaged, open_hash, read_open_parts
 from synfarm.storage.protocol import ObjectMissing, ObjectStore
 from synfarm_trainer.data.mixture import Shares, whole_weights
 
@@ -102,7 +102,7 @@ def _open(store: ObjectStore, job: str, generation: int) -> Source:
             field="jobs",
             hint="Start the run later; a small job has none before its end, and is then trained on without follow.",
         )
-    ref = DatasetRef(job=job, generation=generation, manifest_sha256=manifest_hash(parts), parts=len(parts))
+    ref = DatasetRef(job=job, generation=generation, manifest_sha256=open_hash(parts), parts=len(parts))
     return Source(ref, sum(part.groups for part in parts))
 
 
