@@ -110,9 +110,7 @@ class ShardCache:
         near = asked if asked is not None else known
         self.counts.add(**{"hits" if near is not None and near.done() else "misses": 1})
         if asked is not None or (known is None and not self._rule.whole(ref, scattered=scattered)):
-            data = asked.result() if asked is not None else self._reads.group(ref, row)
-            with self._lock:
-                self._ranges.pop(place, None)
+            data = self._taken(place, asked) if asked is not None else self._reads.group(ref, row)
             if data is not None:
                 return Shard(ref, data, True), alone(row)
         for _ in range(_ROUNDS):
@@ -144,6 +142,14 @@ class ShardCache:
                 return None
             piece = self._ranges[place] = Future()
         return row.length, lambda: self._fill_range(ref, row, piece)
+
+    def _taken(self, place: tuple[str, int], asked: Future[bytes | None]) -> bytes | None:
+        data = asked.result()
+        with self._lock:
+            # The next epoch may have asked for the same group meanwhile.
+            if self._ranges.get(place) is asked:
+                del self._ranges[place]
+        return data
 
     def _from_disk(self, ref: ShardRef, row: GroupRow) -> bytes | None:
         if self._disk is None or (data := self._disk.read(ref, row.offset, row.length)) is None:

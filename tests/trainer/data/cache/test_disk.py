@@ -194,6 +194,24 @@ def test_drafts_of_the_dead_are_swept_and_those_of_the_living_count(stored, tmp_
     assert not living.exists()
 
 
+def test_a_shard_that_is_being_written_is_no_leftover(stored, tmp_path, monkeypatch: pytest.MonkeyPatch, room) -> None:
+    """Another rank looks for room in that moment, and finds none beside it."""
+    store, dataset = stored
+    first, second = (ref.model_copy() for ref in dataset.shards[:2])
+    mine, other = (DiskCache(tmp_path, first.size + second.size - 1, ReadCounts()) for _ in range(2))
+    write, taken = os.pwrite, []
+
+    def meanwhile(handle: int, data: bytes, offset: int) -> int:
+        if len(data) > 100 and not taken:
+            taken.append(False)
+            taken[0] = other.put(second, store.get(second.key))
+        return write(handle, data, offset)
+
+    monkeypatch.setattr(disk_module.os, "pwrite", meanwhile)
+    assert mine.put(first, store.get(first.key))
+    assert (taken, mine.holds(first), other.holds(second)) == ([False], True, False)
+
+
 @pytest.mark.parametrize("text", ["no number", f"{1 << 40:020d}"])
 def test_a_count_that_was_lost_or_is_too_high_is_made_anew(stored, on_disk, tmp_path: Path, text: str) -> None:
     store, dataset = stored
