@@ -14,7 +14,7 @@ CONCEPTS ?=
 MINUTES ?= 20
 SEED ?=
 
-.PHONY: help setup lint format type test test-extras test-long chaos chaos-train fuzz demo e2e-compose bench bench-demo bench-objectives bench-render bench-step schemas screenshots notebook constraints clean clean-venv
+.PHONY: help setup lint format type test test-extras test-long chaos chaos-train fuzz demo e2e-compose bench bench-demo bench-loader bench-objectives bench-render bench-step schemas screenshots notebook constraints clean clean-venv
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,10 +64,14 @@ e2e-compose: ## build and use the compose stack, with kills in mid-job (says so 
 
 bench: setup ## speed of the parts (a table each)
 	@set -e; for bench in benchmarks/bench_*.py; do \
-	  case $$bench in */bench_demo.py|*/bench_objectives.py|*/bench_render.py|*/bench_step.py) continue;; esac; echo "== $$bench"; $(PY) $$bench $(ARGS); done
+	  case $$bench in */bench_demo.py|*/bench_loader.py|*/bench_objectives.py|*/bench_render.py|*/bench_step.py) continue;; esac; echo "== $$bench"; $(PY) $$bench $(ARGS); done
 
 bench-demo: setup ## quality: k-NN before and after training, 3 seeds, beside raw pixels and colours (half an hour)
 	$(PY) benchmarks/bench_demo.py $(ARGS)
+
+bench-loader: setup ## images a second of the trainer's loader beside webdataset, streaming, litdata and the Pillow chain; memory; waiting (12 minutes)
+	for rival in litdata streaming; do test -d build/bench/$$rival/$$rival || .venv/bin/pip install --quiet --no-deps --target build/bench/$$rival -r benchmarks/rivals/$$rival.txt; done
+	$(PY) benchmarks/bench_loader.py $(ARGS)
 
 bench-objectives: setup ## the paper's tables 4 and 5 on the demo's images: k-NN and linear probe, 3 seeds (hours; goes on where it was)
 	$(PY) benchmarks/bench_objectives.py $(ARGS)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import statistics
 import sys
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from intervals import interval
 from lightly_step import LightlyStep, installed
 from our_step import OurStep
 from plain_step import PlainStep
@@ -50,17 +50,6 @@ class Times:
     seconds: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     peak_bytes: int = 0
-
-
-def interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Median, and the order statistics that hold the true one with a probability of at least 95 %."""
-    ordered, n = sorted(values), len(values)
-    outside, low = 0.0, 0
-    while low < n // 2 and outside + math.comb(n, low) / 2**n <= 0.025:
-        outside += math.comb(n, low) / 2**n
-        low += 1
-    low = max(1, low)
-    return statistics.median(ordered), ordered[low - 1], ordered[n - low]
 
 
 def agree(found: dict[str, Tensor], wanted: dict[str, Tensor], tolerance: float, when: str) -> None:
