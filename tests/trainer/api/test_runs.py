@@ -180,6 +180,7 @@ def test_a_crash_goes_on_with_a_new_attempt(service: Any, ended: Ended, wait_for
         lines = client.get(f"/v1/runs/{run}/metrics").json()["items"]
         assert [line["step"] for line in lines] == list(range(1, 21))
         assert [c["step"] for c in client.get(f"/v1/runs/{run}/checkpoints").json()["items"]] == [8]
+        assert (view["checkpoint"]["step"], view["checkpoint"]["bytes"]) == (8, 1)
 
 
 def test_restarts_without_progress_end_in_failure_with_the_log(service: Any, ended: Ended) -> None:
