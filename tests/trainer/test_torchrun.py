@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
+from synfarm.contracts import layout
 from synfarm.faults import Faults
 from synfarm.settings import StoreSettings
 from synfarm.storage.memory import MemoryStore
@@ -25,7 +27,9 @@ KILLED = 8
 BARE = {"eval.knn": False, "eval.patch_pca": False}
 
 
-def start(settings: StoreSettings, state: Path, *, ranks: int, attempt: int, faults: str = "") -> int:
+def begin(
+    settings: StoreSettings, state: Path, *, ranks: int, attempt: int, faults: str = "", new: bool = False
+) -> subprocess.Popen[str]:
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
@@ -38,11 +42,18 @@ def start(settings: StoreSettings, state: Path, *, ranks: int, attempt: int, fau
     }
     command = [sys.executable, "-m", "synfarm_trainer.launch", "--ranks", str(ranks)]
     command += ["--run-id", RUN, "--attempt", str(attempt), "--state-dir", str(state)]
-    command += [] if faults else ["--new-attempt"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
-    if done.returncode not in {ExitCode.COMPLETED, ExitCode.LOST_RANK}:
-        pytest.fail(done.stderr[-4000:])
-    return done.returncode
+    command += ["--new-attempt"] if new else []
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def finish(child: subprocess.Popen[str]) -> int:
+    try:
+        _, errors = child.communicate(timeout=240)
+    finally:
+        child.kill()
+    if child.returncode not in {ExitCode.COMPLETED, ExitCode.LOST_RANK, ExitCode.STOPPED}:
+        pytest.fail(errors[-4000:])
+    return child.returncode
 
 
 def steps(state: Path, attempt: int) -> dict[int, tuple[str, str]]:
@@ -99,12 +110,12 @@ def test_a_killed_rank_costs_nothing_and_batches_do_not_depend_on_the_ranks(
     write_run(store, write_dataset(store), ranks=ranks, overrides=overrides)
     open_attempt(store, 0)
     faults = f"train.step:unit={KILLED}:kill:{marker}"
-    assert start(store_settings, state, ranks=ranks, attempt=0, faults=faults) == ExitCode.LOST_RANK
+    assert finish(begin(store_settings, state, ranks=ranks, attempt=0, faults=faults)) == ExitCode.LOST_RANK
     assert ending(state, 0)["reason"] == "lost_rank"
     assert marker.exists(), "the fault must fall inside the run"
     before = steps(state, 0)
     # Its ranks open the next attempt themselves, as those of a replaced pod do.
-    assert start(store_settings, state, ranks=ranks, attempt=0) == 0
+    assert finish(begin(store_settings, state, ranks=ranks, attempt=0, new=True)) == 0
     after = steps(state, 1)
     assert 0 < min(after) - 1 < KILLED - 1, "resumed after the beginning and before the step that fell"
     shared = sorted(set(before) & set(after))
@@ -116,3 +127,25 @@ def test_a_killed_rank_costs_nothing_and_batches_do_not_depend_on_the_ranks(
     assert (len(list((state / "shards").glob("??/*.tar"))) == 8) is (ranks > 1), "one fetch of each, for all ranks"
     totals, expected = ({step: float.fromhex(loss) for step, (loss, _) in of.items()} for of in (final, unbroken))
     assert totals == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.long
+def test_sigterm_saves_the_step_in_hand(
+    store_settings: StoreSettings, tmp_path: Path, write_dataset, write_run, open_attempt, every_term
+) -> None:
+    """And ends with the code that schedulers do not count; the grace period is the default one."""
+    store, state = open_store(store_settings), tmp_path / "ranks"
+    overrides = {**every_term, **BARE, "schedule.steps": 5000, "checkpoint.every_steps": 5000}
+    write_run(store, write_dataset(store), ranks=2, overrides=overrides)
+    open_attempt(store, 0)
+    child = begin(store_settings, state, ranks=2, attempt=0)
+    journal, deadline = state / "runs" / RUN / "journal-000000.jsonl", time.monotonic() + 120
+    while not (journal.exists() and steps(state, 0)):
+        assert child.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    child.terminate()
+    assert finish(child) == ExitCode.STOPPED
+    ended = ending(state, 0)
+    assert (ended["reason"], ended["step"]) == ("stopped", max(steps(state, 0)))
+    assert store.head(layout.checkpoint_commit(RUN, ended["step"], 0)) is not None
