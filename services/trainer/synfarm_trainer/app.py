@@ -59,16 +59,15 @@ def _on_this_machine(settings: TrainerSettings, files: RunFiles) -> _Place:
     return _Place(launcher, sets, lambda run, attempt: JournalTail(files.journal(run, attempt)))
 
 
-def _in_cluster(records: RunRecords) -> _Place:
+def _in_cluster(records: RunRecords, parts: MetricsParts) -> _Place:
     from synfarm_trainer.launch.kubernetes.connection import Connection
     from synfarm_trainer.launch.kubernetes.launcher import KubernetesLauncher
     from synfarm_trainer.launch.kubernetes.settings import KubernetesSettings
 
     cluster = KubernetesSettings()
-    launcher = KubernetesLauncher(Connection(cluster), cluster)
-    return _Place(
-        launcher, (CLUSTER,) * cluster.runs, lambda run, attempt: StoreTail(records, run, attempt, cluster.poll_seconds)
-    )
+    launcher, seconds = KubernetesLauncher(Connection(cluster), cluster), cluster.poll_seconds
+    sets = (CLUSTER,) * cluster.runs
+    return _Place(launcher, sets, lambda run, attempt: StoreTail(records, parts, run, attempt, seconds))
 
 
 def build_app(
@@ -88,13 +87,14 @@ def build_app(
         grace=settings.grace_seconds,
         shutdown_grace=settings.shutdown_grace_seconds,
     )
-    place = _in_cluster(records) if settings.launcher == "kubernetes" else _on_this_machine(settings, files)
+    parts = MetricsParts(store)
+    place = _in_cluster(records, parts) if settings.launcher == "kubernetes" else _on_this_machine(settings, files)
     placement = Placement(place.sets, settings.max_ranks)
     tools = Keeping(
         records=records, launcher=launcher or place.launcher, hub=hub, open_tail=place.open_tail, limits=limits
     )
     runner = Runner(tools, placement, Leases(settings.lease_dir))
-    curve = RunCurve(records, MetricsParts(store), files, runner.follows)
+    curve = RunCurve(records, parts, files, runner.follows)
     views = RunViews(records, runner, curve)
     submission = Submission(store, records, _resolve, placement)
 

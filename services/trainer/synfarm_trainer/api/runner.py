@@ -81,8 +81,8 @@ class Runner:
         return places.index(run) + 1 if run in places else None
 
     def follows(self, run: str, attempt: int) -> bool:
-        """Whether this start of the run goes on here."""
-        live = self.live(run)
+        """Whether this start of the run goes on here, with its journal: not one of ranks elsewhere."""
+        live = None if self._tools.launcher.outlives_service else self.live(run)
         return live is not None and live.now.attempt == attempt
 
     def snapshots(self) -> dict[str, Snapshot]:

@@ -12,6 +12,8 @@ from synfarm.contracts import layout
 from synfarm.contracts.base import utc_now
 from synfarm.storage.protocol import StoreUnavailable
 from synfarm_trainer.api.journal import JournalLine
+from synfarm_trainer.api.live import WINDOW
+from synfarm_trainer.api.metrics_parts import MetricsParts
 from synfarm_trainer.api.records import RunRecords
 
 __all__ = ["StoreTail"]
@@ -23,10 +25,10 @@ class StoreTail:
     A start may be replaced by the cluster while it is followed: the newest attempt's news count.
     """
 
-    def __init__(self, records: RunRecords, run: str, attempt: int, seconds: float) -> None:
-        self._records, self._run, self._attempt, self._seconds = records, run, attempt, seconds
+    def __init__(self, records: RunRecords, parts: MetricsParts, run: str, attempt: int, seconds: float) -> None:
+        self._records, self._parts, self._run, self._attempt, self._seconds = records, parts, run, attempt, seconds
         self._looked = 0.0
-        self._metrics = ""
+        self._step = 0
         self._seen: set[str] = set()
 
     def read(self) -> list[JournalLine]:
@@ -46,18 +48,18 @@ class StoreTail:
     def _lines(self) -> Iterator[JournalLine]:
         newest = self._records.attempts(self._run)[-1:]
         if newest and newest[0] > self._attempt and (record := self._records.attempt(self._run, newest[0])):
-            self._attempt, self._metrics = newest[0], ""
+            self._attempt, self._step = newest[0], record.resumed_step
             yield _line("state", {"attempt": record.number, "resumed_step": record.resumed_step})
-        store, prefix = self._records.store, f"{layout.metrics_prefix(self._run)}{self._attempt:06d}-"
-        for info in store.list(prefix, start_after=self._metrics or None):
-            for line in store.get(info.key).splitlines():
-                if line:
-                    yield _line("step", json.loads(line))
-            self._metrics = info.key
+        last = self._parts.last(self._run, self._attempt)
+        if last is not None and last.step > self._step:
+            # Of a long run that is adopted the end is enough.
+            for metrics in self._parts.after(self._run, self._attempt, max(self._step, last.step - WINDOW)):
+                yield _line("step", metrics.model_dump(mode="json"))
+                self._step = metrics.step
         for step, attempt in self._records.checkpoint_keys(self._run):
             if attempt == self._attempt and self._is_new(f"checkpoint-{step}-{attempt}"):
                 yield _line("checkpoint", {"step": step, "attempt": attempt})
-        evals = layout.evals_prefix(self._run)
+        store, evals = self._records.store, layout.evals_prefix(self._run)
         for info in store.list(evals):
             step_text, _, name = info.key.removeprefix(evals).partition("/")
             if name.endswith(".json") and self._is_new(info.key):
