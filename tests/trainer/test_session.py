@@ -99,9 +99,6 @@ def test_a_run_leaves_metrics_checkpoints_evals_and_an_export_that_timm_loads(be
         for line in store.get(info.key).splitlines()
     ]
     assert [metrics.step for metrics in uploaded] == list(range(1, 13))
-    for metrics in uploaded:
-        assert set(metrics.split) == {"data", "between", "gradients", "update"}
-        assert sum(metrics.split.values()) <= metrics.seconds + 1e-6
     report = json.loads(store.get(layout.eval_record(RUN, 12, "knn.json")))
     assert report["test_images"] == 4 * report["test_captions"] == 64
     assert {"raw_pixels", "colour_histogram"} == set(report["floors"])

@@ -69,9 +69,11 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         reached = session.step if session is not None else 0
         log.error("run_failed", run=start.run, step=reached, exc_info=True)
-        start.leave(exit_reason(error), exit_detail(error)[:2000], reached)
+        why = exit_reason(error)
+        start.leave(why, exit_detail(error)[:2000], reached)
         if sinks is not None:
-            sinks.write("state", {"state": "failed", "step": reached})
+            if why != "fenced":  # a newer start tells the same sinks how it goes on
+                sinks.write("state", {"state": "failed", "step": reached})
             sinks.close(5.0)
         # Without waiting for threads: other ranks and uploads may hang on what has just failed.
         sys.stderr.flush()

@@ -67,7 +67,8 @@ for _ in range(plan["steps"]):
             "images_per_second": 100.0,
             "mfu": 0.4,
             "split": {"data": 0.1, "gradients": 0.25, "update": 0.05},
-            "monitors": {"key_spread": 0.9, "cache_hits": 3.0},
+            "reading": {"hits": 5.0, "bytes": 1000.0},
+            "monitors": {"key_spread": 0.9, "gradient_norm": 3.0},
         },
     )
 if plan["end"] == "hang":

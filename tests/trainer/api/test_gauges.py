@@ -38,7 +38,8 @@ def test_a_run_is_told_by_its_id_until_it_ends(
         assert value("run_data_wait_share", run=run) == 0.2
         assert value("run_mfu", run=run) == 0.4
         assert value("run_loss", run=run, term="total") == 0.25
-        assert value("run_monitor", run=run, monitor="cache_hits") == 3
+        assert value("run_monitor", run=run, monitor="gradient_norm") == 3
+        assert value("run_reading_total", run=run, of="bytes") == 1000
         parts = {"data": 0.4, "gradients": 1.0, "update": 0.2, "other": 0.4}
         assert {part: value("run_step_seconds_total", run=run, part=part) for part in parts} == pytest.approx(parts)
         assert ("synfarm_trainer_run_checkpoint_step", frozenset({("run", run)})) not in told, "there is none yet"

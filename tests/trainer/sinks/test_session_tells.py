@@ -65,6 +65,9 @@ def test_every_record_and_a_failure_in_the_journal(
     assert [(line["type"], line["data"]) for line in lines] == [(kind, dict(data)) for kind, data in book.records]
     steps = [StepMetrics.model_validate(data) for kind, data in book.records if kind == "step"]
     assert [step.step for step in steps] == [1, 2, 3]
+    for step in steps:
+        assert set(step.split) == {"data", "between", "gradients", "update"}
+        assert sum(step.split.values()) <= step.seconds + 1e-6
     told = [line["data"]["sink_off"] for line in lines if "sink_off" in line["data"]]
     assert told == [{"sink": "broken", "why": "OSError: no network"}]
     assert openings == [RunOpening(spec, 0, 0, 3)]

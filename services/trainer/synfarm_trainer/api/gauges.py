@@ -89,6 +89,7 @@ def _of_runs(runs: Mapping[str, Snapshot]) -> Iterator[Metric]:
     )
     top1 = _gauge("run_eval_top1", "Of the newest evaluation of each name.", "run", "eval")
     seconds = _counter("run_step_seconds", "Time of steps by what it was spent on.", "run", "part")
+    reading = _counter("run_reading", "Groups, requests, bytes and faults of reading, by name.", "run", "of")
     images = _counter("run_images", "Images trained on since this service follows the run.", "run")
     for run, now in runs.items():
         for term, value in now.losses.items():
@@ -99,8 +100,10 @@ def _of_runs(runs: Mapping[str, Snapshot]) -> Iterator[Metric]:
             top1.add_metric([run, name], value)
         for part, value in now.seconds_by_part.items():
             seconds.add_metric([run, part], value)
+        for name, value in now.reading.items():
+            reading.add_metric([run, name], value)
         images.add_metric([run], now.images)
-    yield from (loss, monitor, top1, seconds, images)
+    yield from (loss, monitor, top1, seconds, reading, images)
 
 
 def _gauge(name: str, words: str, *labels: str) -> GaugeMetricFamily:

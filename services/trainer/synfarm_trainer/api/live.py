@@ -38,6 +38,8 @@ class Snapshot:
     warnings: tuple[str, ...] = ()
     """Of the last step's monitors."""
     monitors: dict[str, float] = field(default_factory=dict)
+    reading: dict[str, float] = field(default_factory=dict)
+    """``StepMetrics.reading`` of the last step."""
     seconds_by_part: dict[str, float] = field(default_factory=dict)
     """Of all steps since this service follows the run: ``StepMetrics.split``, ``other`` for the rest."""
     images: float = 0.0
@@ -139,6 +141,7 @@ class LiveRun:
             mfu_achievable=_mean([m.mfu_achievable for m in self._window]),
             warnings=warnings_of(metrics.monitors),
             monitors=dict(metrics.monitors),
+            reading=dict(metrics.reading),
             seconds_by_part=dict(self._parts),
             images=self.now.images + metrics.images_per_second * metrics.seconds,
             data_wait_share=min(1.0, wait / seconds) if seconds > 0 else None,

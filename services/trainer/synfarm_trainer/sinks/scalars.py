@@ -33,6 +33,7 @@ def scalars(kind: RecordKind, data: Mapping[str, Any]) -> tuple[int, dict[str, f
         found |= {f"loss/{name}": value for name, value in data["losses"].items()}
         found |= {name: float(data[field]) for field, name in _OF_A_STEP.items() if data.get(field) is not None}
         found |= {f"speed/seconds_{part}": value for part, value in data.get("split", {}).items()}
+        found |= {f"reading/{name}": value for name, value in data.get("reading", {}).items()}
         found |= {f"monitor/{name}": value for name, value in data.get("monitors", {}).items()}
     elif kind == "eval":
         # Shares and their errors; whole numbers are sizes and settings.
