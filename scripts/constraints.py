@@ -7,8 +7,9 @@ import subprocess
 import sys
 
 _INSTALLER = {"pip", "setuptools", "wheel"}
-_APART = {"lightly": "1.6.0"}
-"""Installed by `make bench-step` alone, in a folder of its own."""
+_APART = {"lightly": "1.6.0", "mlflow-skinny": "3.17.2", "tensorboard": "2.21.0", "wandb": "0.31.0"}
+"""Not in this environment: `make bench-step` has the first in a folder of its own, the others are of the trainer's
+extras. MLflow wants importlib-metadata below 10."""
 _HEADER = """\
 # Exact versions of everything that `make setup` installs: `make constraints` writes this file.
 # Versions only: where packages come from is the installer's configuration.
