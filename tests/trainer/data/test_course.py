@@ -144,3 +144,17 @@ def test_ranks_in_order_make_the_batch(weight: int, groups: int, step: int) -> N
     whole = course(of, [leg])
     parts = [whole.batch(step)[whole.rank_slice(rank, 2)] for rank in range(2)]
     assert np.concatenate(parts).tolist() == whole.batch(step).tolist()
+
+
+def test_a_part_of_a_table_has_its_groups_and_strata_of_its_own() -> None:
+    of = table(45)
+    strata = np.array([0, 0, 1, 1, 2, 2, 0, 1, 2])
+    part, rows = part_of(of, np.array([1, 3, 4, 8]), strata)
+    expected = [row for shard in (1, 3, 4, 8) for row in range(5 * shard, 5 * shard + 5)]
+    assert rows[:].tolist() == expected
+    assert part.index[:].tolist() == of.index[np.array(expected)].tolist()
+    assert part.job[:].tolist() == of.job[np.array(expected)].tolist()
+    assert part.shard[:].tolist() == [place for place in range(4) for _ in range(5)]
+    pairs = [(int(strata[row // 5]), int(of.concept[row])) for row in expected]
+    told = part.concept.tolist()
+    assert len({*zip(pairs, told, strict=True)}) == len(set(pairs)) == len(set(told))
