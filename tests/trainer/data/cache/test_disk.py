@@ -21,7 +21,7 @@ def files(folder: Path) -> dict[str, int]:
 
 
 def row_of(dataset, place: int):
-    return dataset.rows[dataset.shard_of.index(place)]
+    return dataset.rows[8 * place]
 
 
 def pictures(cache, dataset, place: int) -> list[bytes]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from synfarm.storage.protocol import StoreUnavailable
 from synfarm_trainer.config import DataConfig
+from synfarm_trainer.data.cache import opening
 from synfarm_trainer.data.cache.opening import open_cache
 from synfarm_trainer.data.decode import decode_group, read_caption
 from synfarm_trainer.data.fetch import DatasetDamaged, ShardCache
@@ -92,18 +95,27 @@ def test_a_shard_that_is_gone_is_named(stored, in_ranges) -> None:
 def test_a_node_that_needs_more_than_half_of_a_shard_reads_all_of_it(
     stored, tmp_path, monkeypatch: pytest.MonkeyPatch, world: int, here: int | None, fields: dict, whole: bool
 ) -> None:
-    """A shard is 200 KiB and a block of them at most 1 MiB; that no shard is large enough for ranges is undone."""
+    """Said to be of 400 KiB, two shards are a block that a cache of 1 MiB holds; eight of 1 MiB are not."""
     store, dataset = stored
     monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
     if here:
         monkeypatch.setenv("LOCAL_WORLD_SIZE", str(here))
     data = DataConfig(**{"fetch_threads": 8, "block_shards": 2, "cache_mib": 1, **fields})
-    large = [ref.model_copy(update={"size": 400 << 10}) for ref in dataset.shards]
-    if fields.get("block_shards"):
-        large = [ref.model_copy(update={"size": 1 << 20}) for ref in large]
-    dataset = type(dataset)(tuple(large), *(getattr(dataset, n) for n in ("rows", "shard_of", "concepts", "table")))
+    size = (1 << 20) if "block_shards" in fields else 400 << 10
+    large = [ref.model_copy(update={"size": size}) for ref in dataset.shards]
+    dataset = replace(dataset, shards=tuple(large))
     rule = open_cache(store, data, tmp_path, dataset, world=world)._rule
     big = large[0].model_copy(update={"size": 2 << 20})
     assert rule.whole(big) is whole
     assert rule.whole(large[0].model_copy(update={"size": 9}))
     assert not rule.whole(big, scattered=True)
+
+
+def test_few_commits_tell_how_large_shards_are(stored, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dataset of 600,000 shards has as many commits, each a request."""
+    store, dataset = stored
+    monkeypatch.setattr(opening, "_SAMPLE", 3)
+    read = []
+    store.fault = lambda operation, key: read.append(key)
+    open_cache(store, DataConfig(fetch_threads=8), tmp_path, dataset, world=1)
+    assert len(read) == 3
