@@ -65,13 +65,15 @@ def measure(children: Mapping[str, Child], turns: int, seconds: float) -> dict[s
             one, before = children[name], children[name].cpu()
             told = one.ask("run", seconds=seconds)
             one.settle()
-            if turn < 0:
-                continue
             # What was read ahead before the turn is as much as what is read ahead after it.
-            taken = told["images"] + told["discarded"]
-            found[name].rates.append(told["images"] / told["seconds"])
-            found[name].cpu.append((one.cpu() - before) / taken)
-            found[name].main.append(told["main_cpu"] / told["images"])
+            rate, cpu = told["images"] / told["seconds"], (one.cpu() - before) / (told["images"] + told["discarded"])
+            sys.stderr.write(
+                f"turn {turn + 1} of {turns}: {name} {rate:.0f} images/s, CPU {1e3 * cpu:.2f} ms an image\n"
+            )
+            if turn >= 0:
+                found[name].rates.append(rate)
+                found[name].cpu.append(cpu)
+                found[name].main.append(told["main_cpu"] / told["images"])
     return found
 
 
