@@ -165,7 +165,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", action="append", choices=list(SHAPES), help="default: vit-s and vit-b")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--captions", type=int, default=2, help="of a batch")
+    parser.add_argument("--captions", type=int, default=8, help="of a batch")
     parser.add_argument("--every", type=int, default=6, help="steps between two checkpoints")
     parser.add_argument("--rounds", type=int, default=3, help="of steps without and steps with a checkpoint")
     parser.add_argument("--latency", type=float, default=0.2, help="seconds of each put")

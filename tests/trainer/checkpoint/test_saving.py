@@ -80,6 +80,7 @@ def test_a_checkpoint_of_several_ranks_exists_when_the_last_share_is_there(group
     ranks = group(store, world=3)
     ranks.save(4, ranks=[0, 1])
     ranks.savers[1].drain()
+    assert ranks.stores[0].others(4, 3) is None, "one of two is there"
     assert ranks.savers[0].poll() == []
     assert ranks.stores[0].committed() == []
     ranks.save(4, ranks=[2])
