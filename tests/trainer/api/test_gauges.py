@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from synfarm.contracts.runs import RunState
+from synfarm_trainer.api.gauges import RunGauges
+from synfarm_trainer.api.journal import JournalLine
+from synfarm_trainer.api.live import LiveRun
 from synfarm_trainer.step_time import Laps
 
 Labels = frozenset[tuple[str, str]]
@@ -58,3 +63,40 @@ def test_laps_are_the_whole_time(monkeypatch: pytest.MonkeyPatch) -> None:
         laps.end(part)
     assert laps.seconds == {"data": 1.5, "between": 0.5, "gradients": 3.0, "exchange": 0.5, "update": 1.5}
     assert sum(laps.seconds.values()) == 15.0 - 8.0
+
+
+def test_checkpoints_are_told_with_what_they_cost() -> None:
+    live = LiveRun()
+    step = {
+        "step": 4,
+        "at": "2026-01-01T00:00:00Z",
+        "epoch": 0.1,
+        "losses": {"total": 1.0},
+        "loss_hex": "0x1",
+        "batch_sha256": "0" * 64,
+        "learning_rate": 0.1,
+        "ema_momentum": 0.9,
+        "seconds": 2.0,
+        "data_wait_seconds": 0.0,
+        "checkpoint_seconds": 0.5,
+        "images_per_second": 1.0,
+        "split": {"between": 0.75, "gradients": 1.0},
+    }
+    saved = {"step": 3, "attempt": 0, "bytes": 900, "stall_seconds": 0.5, "upload_seconds": 4.0}
+    at = "2026-01-01T00:00:00Z"
+    live.fold(JournalLine.model_validate({"type": "checkpoint", "at": at, "data": {**saved, "committed_at": at}}))
+    live.fold(JournalLine.model_validate({"type": "state", "at": at, "data": {"state": "running"}}))
+    live.change(state=RunState.STARTING)
+    live.fold(JournalLine.model_validate({"type": "step", "at": at, "data": step}))
+    runner = SimpleNamespace(restarts=0, age=0.0, snapshots=lambda: {"r": live.now})
+    samples = [sample for family in RunGauges(runner).collect() for sample in family.samples]
+    told = {
+        (sample.name.removeprefix("synfarm_trainer_run_"), *sorted(sample.labels.items())): sample.value
+        for sample in samples
+    }
+    run = ("run", "r")
+    assert told["checkpoint_step", run] == 3
+    assert told["checkpoint_bytes", run] == 900
+    assert (told["checkpoint_stall_seconds", run], told["checkpoint_upload_seconds", run]) == (0.5, 4.0)
+    parts = {"between": 0.25, "checkpoint": 0.5, "gradients": 1.0, "other": 0.25}
+    assert {part: told["step_seconds_total", ("part", part), run] for part in parts} == parts

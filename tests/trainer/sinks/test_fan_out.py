@@ -153,4 +153,6 @@ def test_records_as_numbers() -> None:
     knn = {"name": "knn", "step": 20, "top1": 0.5, "standard_error": 0.01, "classes": 48, "floors": {}}
     assert scalars("eval", knn) == (20, {"eval/knn/top1": 0.5, "eval/knn/standard_error": 0.01})
     assert scalars("checkpoint", {"step": 5, "attempt": 0}) is None
+    saved = {"step": 5, "attempt": 0, "bytes": 900, "stall_seconds": 0.5, "upload_seconds": None}
+    assert scalars("checkpoint", saved) == (5, {"checkpoint/bytes": 900.0, "checkpoint/stall_seconds": 0.5})
     assert scalars("state", {"state": "running", "step": 3}) is None

@@ -37,6 +37,9 @@ _NUMBERS: tuple[tuple[str, str, Callable[[Snapshot], float | None]], ...] = (
     ("refilled_samples", "Samples replaced because of damage at rest.", lambda now: now.refilled),
     ("attempt", "Number of the start, from 0.", lambda now: now.attempt),
     ("checkpoint_step", "Of the last checkpoint.", lambda now: now.last_checkpoint),
+    ("checkpoint_bytes", "Of its files.", lambda now: now.checkpoint.bytes if now.checkpoint else None),
+    ("checkpoint_stall_seconds", "Training stood still for it.", lambda now: _of_checkpoint(now, "stall_seconds")),
+    ("checkpoint_upload_seconds", "Until it was in the store.", lambda now: _of_checkpoint(now, "upload_seconds")),
     ("warnings", "Monitors that tell a collapse.", lambda now: len(now.warnings)),
     ("progress_age_seconds", "Since the run last told anything.", lambda now: _age(now)),
 )
@@ -112,6 +115,11 @@ def _gauge(name: str, words: str, *labels: str) -> GaugeMetricFamily:
 
 def _counter(name: str, words: str, *labels: str) -> CounterMetricFamily:
     return CounterMetricFamily(f"{_PREFIX}{name}", words, labels=labels)
+
+
+def _of_checkpoint(now: Snapshot, field: str) -> float | None:
+    value: float | None = getattr(now.checkpoint, field, None)
+    return value
 
 
 def _age(now: Snapshot) -> float:

@@ -41,7 +41,8 @@ class Snapshot:
     reading: dict[str, float] = field(default_factory=dict)
     """``StepMetrics.reading`` of the last step."""
     seconds_by_part: dict[str, float] = field(default_factory=dict)
-    """Of all steps since this service follows the run: ``StepMetrics.split``, ``other`` for the rest."""
+    """Of all steps since this service follows the run: ``StepMetrics.split``, ``checkpoint`` taken out of ``between``,
+    ``other`` for the rest."""
     images: float = 0.0
     """Trained on in those steps."""
     seconds_per_step: float | None = None
@@ -127,7 +128,10 @@ class LiveRun:
         wait = sum(m.data_wait_seconds for m in self._window)
         state = self.now.state
         other = max(0.0, metrics.seconds - sum(metrics.split.values()))
-        for part, spent in {**metrics.split, "other": other}.items():
+        spent_on = {**metrics.split, "checkpoint": metrics.checkpoint_seconds, "other": other}
+        if "between" in metrics.split:  # what it is part of
+            spent_on["between"] = max(0.0, metrics.split["between"] - metrics.checkpoint_seconds)
+        for part, spent in spent_on.items():
             self._parts[part] = self._parts.get(part, 0.0) + spent
         self.change(
             state=RunState.RUNNING if state is RunState.STARTING else state,

@@ -40,5 +40,6 @@ def scalars(kind: RecordKind, data: Mapping[str, Any]) -> tuple[int, dict[str, f
         name = data.get("name", "eval")
         found = {f"eval/{name}/{field}": value for field, value in data.items() if isinstance(value, float)}
     elif kind == "checkpoint":
-        found = {f"checkpoint/{field}": value for field, value in data.items() if isinstance(value, float)}
+        told = ("bytes", "stall_seconds", "upload_seconds")
+        found = {f"checkpoint/{field}": float(data[field]) for field in told if data.get(field) is not None}
     return (step, found) if found else None
