@@ -22,12 +22,15 @@ def export_backbone(
 ) -> None:
     """``export/backbone.safetensors``, then ``export/backbone.json`` with the class, its arguments, the statistics.
 
+    ``positions`` tells how the run resampled positions for crops of another size; timm's own way is ``resample``.
+
     Args:
         network: whose it is, ``teacher`` or ``student``.
     """
     described: dict[str, Any] = {
         "architecture": "timm.models.vision_transformer.VisionTransformer",
         "arguments": timm_arguments(config.model, config.augment.size),
+        "positions": config.model.positions,
         "input": {"size": config.augment.size, "mean": MEAN, "std": STD},
         "network": network,
         "step": step,

@@ -59,6 +59,21 @@ class OpenStore:
             raise CommandFailed(f"there is no job in {self.source}.", ExitCode.NOT_FOUND)
         return found
 
+    def run(self, text: str) -> str:
+        """The id of a run, or of the newest one.
+
+        Raises:
+            CommandFailed: it is malformed; or `latest`, and there is none.
+        """
+        from synfarm.contracts import layout
+
+        if text != LATEST:
+            return checked_id(text, "run")
+        found = max(self.store.list_folders(layout.runs_prefix()), default=None)
+        if found is None:
+            raise CommandFailed(f"there is no run in {self.source}.", ExitCode.NOT_FOUND)
+        return found
+
 
 @contextmanager
 def opened_store(data_dir: Path | None) -> Iterator[OpenStore]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from synfarm.cli.backbone_export import export_backbone
 from synfarm.cli.evaluations import evals
 from synfarm.cli.exits import CommandFailed, ExitCode
 from synfarm.cli.farm import Farm
@@ -64,6 +65,7 @@ def _started(client: Client, request: RunRequest) -> RunView:
 
 for _command in (presets, compare, evals):
     app.command()(_command)
+app.command("export")(export_backbone)
 
 
 @app.command()
