@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from synfarm.cli import captions, concepts, jobs, render, runs
+from synfarm.cli import captions, concepts, evaluate, jobs, render, runs
 from synfarm.cli.backgrounds import entry as backgrounds
 from synfarm.cli.demo.entry import demo
 from synfarm.cli.down import down
@@ -65,6 +65,7 @@ def _print_version() -> None:
 for _command in (demo, up, down, status, logs):
     app.command(rich_help_panel=_HERE)(_command)
 app.add_typer(render.app, name="render", rich_help_panel=_HERE)
+app.add_typer(evaluate.app, name="eval", rich_help_panel=_HERE)
 app.add_typer(jobs.app, name="jobs", rich_help_panel=_FARM)
 app.add_typer(runs.app, name="runs", rich_help_panel=_FARM)
 app.add_typer(captions.app, name="captions", rich_help_panel=_FARM)
