@@ -48,7 +48,8 @@ _MOST_IMAGES = 4
 def generators_kept() -> Iterator[None]:
     """The global generators of this process are afterwards as they were: building a network draws from torch's."""
     states = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng():
+    mine = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    with torch.random.fork_rng(mine):
         try:
             yield
         finally:
