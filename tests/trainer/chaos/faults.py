@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 from tests.fault_proxy import Exchange, Fault, FaultProxy
 from tests.trainer.chaos.trainer_service import TrainerService, until
@@ -113,6 +116,39 @@ def _service_leaves(number: signal.Signals) -> Strike:
     return strike
 
 
+def _cache_disk_full(site: Site, chance: random.Random) -> str:
+    """A file system of a few pages lies over the folder; where none may be mounted, a file stands in its place."""
+    folder = site.service.folder / "shards"
+    until(folder.is_dir, "the disk cache is in use", 60)
+    before = _disk_falls(site)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "full", str(folder)]
+    if mounted := subprocess.run(mount, capture_output=True, check=False).returncode == 0:
+        undo = partial(subprocess.run, ["umount", "--lazy", str(folder)], check=True)
+    else:
+        aside = folder.with_name("shards-aside")
+        folder.rename(aside)
+        folder.touch()
+        undo = partial(_put_back, folder, aside)
+    try:
+        until(lambda: _disk_falls(site) > before, "a shard does not fit on the disk", 60)
+    finally:
+        undo()
+    return "full" if mounted else "gone"
+
+
+def _put_back(folder: Path, aside: Path) -> None:
+    folder.unlink()
+    aside.rename(folder)
+
+
+def _disk_falls(site: Site) -> float:
+    """Counted anew by each start."""
+    view = site.service.view(site.run)
+    items = site.service.get(f"/v1/runs/{site.run}/metrics?since={max(0, view['step'] - 1)}")["items"]
+    found: float = items[-1]["reading"].get("disk_falls", 0.0) if items else 0.0
+    return found
+
+
 STORE_FAULTS: dict[str, Strike] = {
     "store restarts": _store_restarts,
     "slow objects": _weather(("GET",), 0.5, FaultProxy.late(0.7)),
@@ -121,6 +157,7 @@ STORE_FAULTS: dict[str, Strike] = {
     "answers lost": _weather(("PUT",), 0.7, FaultProxy.answer_lost),
     "requests lost": _weather(("GET", "PUT", "HEAD"), 0.3, FaultProxy.request_lost),
     "store busy": _weather(("GET", "PUT", "HEAD"), 0.5, FaultProxy.status(503, "SlowDown")),
+    "cache disk full": _cache_disk_full,
     "store full": _weather(("PUT",), 1.0, FaultProxy.status(507, "XMinioStorageFull")),
 }
 PROCESS_FAULTS: dict[str, Strike] = {

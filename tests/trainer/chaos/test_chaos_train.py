@@ -41,6 +41,8 @@ SMALL: dict[str, object] = {
     "data.block_shards": 4,
     # Less than the data set, so that every epoch asks the store again.
     "data.cache_mib": 1,
+    "data.cache_disk_mib": 1,
+    "data.fetch_threads": 4,
     "data.max_refill_rate": 0.05,
     "data.cell_captions": 2,
     "augment.size": 16,
@@ -185,7 +187,7 @@ def _assert_refilled(place: Place, metrics: dict[int, Any]) -> None:
 @pytest.mark.timeout(600)
 def test_a_run_among_faults_makes_the_losses_of_a_calm_one(place: Place) -> None:
     tell = Diary(1)
-    names = ("slow objects", "damage in transit", "store restarts", "store busy", "store full", "answers lost")
+    names = ("slow objects", "damage in transit", "store restarts", "store busy", "cache disk full", "store full")
     strikes = {**{name: STORE_FAULTS[name] for name in names}, "service stopped": PROCESS_FAULTS["service stopped"]}
     found = _run(place, 2, 72, strikes, 1, tell)
     calm = _run(place, 2, 72, {}, 1, tell)

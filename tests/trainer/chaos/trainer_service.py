@@ -127,7 +127,7 @@ class TrainerService:
                 words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
             except (FileNotFoundError, ProcessLookupError):  # it has ended since it was listed
                 continue
-            (agents if b"torch.distributed.run" in words else ranks).append(pid)
+            (agents if b"synfarm_trainer.launch" in words else ranks).append(pid)
         return agents, ranks
 
     def _runs(self) -> list[str]:
