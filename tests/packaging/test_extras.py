@@ -15,11 +15,21 @@ ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"torch", "torchvision", "diffusers", "transformers", "timm", "accelerate"}
 
 # What of the shared package needs more than the base: every extra says which of these parts it serves.
-BASE_WITHOUT = ("synfarm.queue", "synfarm.web", "synfarm.local", "synfarm.report", "synfarm.housekeeping.verification")
+BASE_WITHOUT = (
+    "synfarm.queue",
+    "synfarm.web",
+    "synfarm.local",
+    "synfarm.report",
+    "synfarm.housekeeping.verification",
+    "synfarm.importing",
+)
 PARTS: dict[str, tuple[str | None, tuple[str, ...]]] = {
     "": (None, BASE_WITHOUT),
     "local": (None, ("synfarm.queue", "synfarm.web")),
-    "caption-api": ("synfarm_caption_api", ("synfarm.report", "synfarm.housekeeping.verification")),
+    "caption-api": (
+        "synfarm_caption_api",
+        ("synfarm.report", "synfarm.housekeeping.verification", "synfarm.importing"),
+    ),
     "render-worker": (
         "synfarm_render_worker",
         (
@@ -33,7 +43,10 @@ PARTS: dict[str, tuple[str | None, tuple[str, ...]]] = {
     ),
     "render-worker,diffusers": ("synfarm_render_worker", ("synfarm.web", "synfarm.report")),
     "trainer": ("synfarm_trainer", ("synfarm.queue", "synfarm.report")),
-    "llm-server": ("synfarm_llm_server", ("synfarm.queue", "synfarm.report", "synfarm.housekeeping.verification")),
+    "llm-server": (
+        "synfarm_llm_server",
+        ("synfarm.queue", "synfarm.report", "synfarm.housekeeping.verification", "synfarm.importing"),
+    ),
     "all": (None, ()),
 }
 

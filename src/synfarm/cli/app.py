@@ -14,6 +14,7 @@ from synfarm.cli.exits import EXIT_CODES
 from synfarm.cli.export import export
 from synfarm.cli.gc import gc
 from synfarm.cli.group import CommandGroup
+from synfarm.cli.importing import import_images
 from synfarm.cli.logs import logs
 from synfarm.cli.redraw import redraw
 from synfarm.cli.report import report
@@ -75,6 +76,7 @@ for _command in (samples, redraw, report, workers):
     app.command(rich_help_panel=_FARM)(_command)
 for _care in (verify, gc, export):
     app.command(rich_help_panel=_STORE)(_care)
+app.command("import", rich_help_panel=_STORE)(import_images)
 app.command("version")(_print_version)
 
 

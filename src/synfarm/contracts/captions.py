@@ -39,6 +39,8 @@ class DropReason(StrEnum):
     """Wrong script, symbols, code, addresses, letters run together."""
     NOT_WRITTEN = "not_written"
     """The job that the caption was to come from has none in its place."""
+    IMAGE_DAMAGED = "image_damaged"
+    """Of an import: the file is no image that can be read."""
 
 
 class CaptionRecord(Contract):

@@ -11,6 +11,7 @@ from synfarm.contracts.asking import Asking, is_none
 from synfarm.contracts.base import Contract, Moment
 from synfarm.contracts.concepts import Concept, ConceptKind, Concepts, Phrase
 from synfarm.contracts.ids import JobId, Name
+from synfarm.contracts.imports import ImportRef
 from synfarm.contracts.origins import (
     CaptionFileRef,
     CaptionJobRef,
@@ -141,12 +142,15 @@ class JobSpec(_JobBody):
     """``jobs/<job>/job.json``: frozen for the life of the job, create-only.
 
     Its captions come from ``concepts``, or by ``recipe``; those of ``captions_from`` exist already, and the other two
-    then tell what they were drawn from, as far as that is known.
+    then tell what they were drawn from, as far as that is known. A job with a ``source`` was imported: its ``concepts``
+    are the classes of its images, and of ``render`` only format, quality and size hold, the longest side of an image.
     """
 
     schema_version: Literal[1] = 1
     recipe: RecipeRef | None = Field(default=None, exclude_if=is_none)
     captions_from: CaptionFileRef | CaptionJobRef | None = Field(default=None, exclude_if=is_none)
+    source: ImportRef | None = Field(default=None, exclude_if=is_none)
+    """Set where nothing was drawn: the job's images are files that were imported."""
     job: JobId
     owner: Name
     created_at: Moment
@@ -156,8 +160,11 @@ class JobSpec(_JobBody):
     def _has_origin(self) -> Self:
         if self.concepts and self.recipe is not None:
             raise ValueError("concepts and recipe exclude each other")
-        if not self.concepts and self.recipe is None and self.captions_from is None:
-            raise ValueError("one of concepts, recipe and captions_from must be set")
+        if self.source is not None:
+            if self.recipe is not None or self.captions_from is not None:
+                raise ValueError("an imported job has neither recipe nor captions_from")
+        elif not self.concepts and self.recipe is None and self.captions_from is None:
+            raise ValueError("one of concepts, recipe, captions_from and source must be set")
         return self
 
     @property
@@ -173,6 +180,8 @@ class JobSpec(_JobBody):
     @property
     def origin(self) -> str:
         """In words: what the captions are drawn from."""
+        if self.source is not None and not self.concepts:
+            return f"none; {self._imported}"
         if isinstance(self.captions_from, CaptionFileRef):
             return f"file {self.captions_from.file!r} of {self.captions_from.lines} captions"
         if isinstance(self.captions_from, CaptionJobRef) and not self.concept_count:
@@ -183,7 +192,21 @@ class JobSpec(_JobBody):
             names = [concept.name for concept in self.concepts[:_TOLD]]
             more = f" and {len(self.concepts) - _TOLD} more" if len(self.concepts) > _TOLD else ""
             drawn = f"{len(self.concepts)}: {', '.join(names)}{more}"
+        if self.source is not None:
+            return f"{drawn}; {self._imported}"
         return f"{drawn}, captions of job {self.captions_from.job}" if self.captions_from is not None else drawn
+
+    @property
+    def made_by(self) -> str:
+        """In words: what drew the images, or where they were imported from."""
+        if self.source is not None:
+            return self._imported
+        return " ".join(filter(None, (self.render.renderer, self.render.model, self.render.revision)))
+
+    @property
+    def _imported(self) -> str:
+        assert self.source is not None
+        return f"{self.source.files} images imported from {self.source.kind} {self.source.where!r}"
 
     @property
     def units(self) -> int:

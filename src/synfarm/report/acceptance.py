@@ -71,6 +71,7 @@ def _meaning(name: str, settings: CaptionSettings | None) -> str:
         DropReason.NEAR_DUPLICATE: "Nearly the same as another caption of its unit, beyond the words it was asked for.",
         DropReason.REFUSAL: "It speaks of the task, or declines it.",
         DropReason.NON_LANGUAGE: "Wrong script, signs, code, addresses, or letters run together.",
+        DropReason.IMAGE_DAMAGED: "The file that was to be imported is no image that can be read.",
     }
     return (
         meanings.get(DropReason(name), "") if name in set(DropReason) else "A reason that this version does not know."

@@ -19,9 +19,9 @@ from synfarm.contracts.layout import FAN
 from synfarm.contracts.manifests import Counts, ManifestLine, ManifestPart, Progress
 from synfarm.queue.rates import UnitTiming, timing_of
 from synfarm.storage.group_columns import UnitColumns
+from synfarm.storage.manifest_writer import create_part, recall_part
 from synfarm.storage.protocol import ObjectInfo, ObjectMissing, ObjectStore
 from synfarm.telemetry import get_logger
-from synfarm_caption_api.feeder.manifest import create_part, recall_part
 from synfarm_caption_api.feeder.reopening import FormerGeneration
 
 __all__ = ["FinishedUnit", "Ledger"]

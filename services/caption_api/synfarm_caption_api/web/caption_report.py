@@ -34,6 +34,7 @@ REASONS: Mapping[str, str] = {
     DropReason.REFUSAL: "speaks of the task, or declines it",
     DropReason.NON_LANGUAGE: "wrong script, symbols, code, addresses, letters run together",
     DropReason.NOT_WRITTEN: "the job it was to come from has none in its place",
+    DropReason.IMAGE_DAMAGED: "the file that was to be imported is no image that can be read",
 }
 """What each refusal means."""
 

@@ -15,19 +15,22 @@ _RIFF = 8
 """Bytes of a WebP before those that its header counts."""
 
 
-def image_fault(data: bytes, image_format: str, size: int) -> str | None:
+def image_fault(data: bytes, image_format: str, size: int, *, square: bool = True) -> str | None:
     """What is wrong with an encoded image, in words; None: nothing.
 
     Args:
         image_format: ``jpg`` or ``webp``.
         size: side in pixels of the square that it must be.
+        square: False: of any shape, no side longer than ``size``.
     """
     if (more := _not_one_file(data, image_format)) is not None:
         return more
     try:
         # Only this decoder: a PNG under the name .jpg is no JPEG, and Pillow would open it.
         with Image.open(io.BytesIO(data), formats=(_PILLOW[image_format],)) as image:
-            if image.size != (size, size):
+            if not square and max(image.size) > size:
+                return f"{image.width} x {image.height} pixels; no side may be longer than {size}"
+            if square and image.size != (size, size):
                 return f"{image.width} x {image.height} pixels in place of {size} x {size}"
             image.load()
     # A header may claim so many pixels that Pillow warns; where warnings are errors, that too is an image's fault.

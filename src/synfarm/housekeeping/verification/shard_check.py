@@ -38,6 +38,7 @@ def shard_faults(
     records: Mapping[int, CaptionRecord] | None,
     *,
     all_rows: bool,
+    square: bool = True,
 ) -> Iterator[Wrong]:
     """Everything that is wrong with the bytes of a shard; damage of the whole is told once, not by each of its parts.
 
@@ -45,6 +46,7 @@ def shard_faults(
         rows: those of the commit that are as the plan says.
         records: caption records by index; None: they cannot be believed.
         all_rows: ``rows`` are all of the commit, so that the tar must hold nothing else.
+        square: as :func:`image_fault`; imported images are of any shape.
     """
     groups: list[Group] = []
     damaged: list[str] = []
@@ -62,7 +64,8 @@ def shard_faults(
         yield Wrong(Fault.SHARD_DISAGREES, order)
         return
     for group in groups:
-        yield from _group_faults(group, render, None if records is None else records.get(group.row.index))
+        record = None if records is None else records.get(group.row.index)
+        yield from _group_faults(group, render, record, square=square)
 
 
 def _changed(data: bytes, shard: ShardRef) -> str | None:
@@ -90,9 +93,11 @@ def _members_fault(data: bytes, rows: Sequence[GroupRow]) -> str | None:
     return f"the tar has {len(found)} members, the commit {len(told)}"
 
 
-def _group_faults(group: Group, render: RenderSettings, record: CaptionRecord | None) -> Iterator[Wrong]:
+def _group_faults(
+    group: Group, render: RenderSettings, record: CaptionRecord | None, *, square: bool
+) -> Iterator[Wrong]:
     for member, image in zip(group.row.members, group.images, strict=False):
-        if (what := image_fault(image, render.image_format, render.size)) is not None:
+        if (what := image_fault(image, render.image_format, render.size, square=square)) is not None:
             yield Wrong(Fault.IMAGE_BROKEN, f"{member.name}: {what}")
     name = group.row.members[-1].name
     try:

@@ -73,7 +73,8 @@ class UnitCheck:
             return report
         report.images = sum(len(row.members) - 1 for row in rows)
         whole = len(rows) == len(commit.groups)
-        for wrong in shard_faults(data, commit.shard, rows, self._spec.render, records, all_rows=whole):
+        square = self._spec.source is None
+        for wrong in shard_faults(data, commit.shard, rows, self._spec.render, records, all_rows=whole, square=square):
             todo = _REFILLED if wrong.fault is Fault.SHARD_CHANGED else _OURS
             report.add(wrong.fault, commit.shard.key, wrong.what, todo)
         return report

@@ -1,0 +1,122 @@
+"""What there is to import: files, each with its class and its text, before any image is opened."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+__all__ = [
+    "SUFFIXES",
+    "TEXTS",
+    "ConceptsFrom",
+    "ImportRefused",
+    "Item",
+    "Listing",
+    "Place",
+    "caption_in",
+    "class_in",
+    "printable",
+]
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+TEXTS = (".txt", ".json")
+"""Endings of what may hold an image's caption, the first one first."""
+_CLASS_FIELDS = ("label", "cls", "class", "concept")
+_CAPTION_FIELDS = ("caption", "text")
+
+
+class ConceptsFrom(StrEnum):
+    """What names the class of an image."""
+
+    FOLDER = "folder"
+    CLS = "cls"
+    JSON = "json"
+    NONE = "none"
+
+
+class ImportRefused(Exception):
+    """Nothing is imported before something is corrected; the message says what and how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Bytes of a file, or of a member of a tar."""
+
+    path: Path
+    size: int
+    offset: int = 0
+
+    def read(self) -> bytes:
+        """
+        Raises:
+            OSError: the file cannot be read, or has become shorter.
+        """
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            data = file.read(self.size)
+        if len(data) != self.size:
+            raise OSError(0, "it has become shorter since it was listed", str(self.path))
+        return data
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One image to import."""
+
+    name: str
+    """Unique, relative to what is imported, in signs that can be printed: its place in the order follows from it."""
+    place: Place
+    concept: str | None
+    text: tuple[Place, str] | None = None
+    """Where its caption is, and the ending of that file."""
+
+    @property
+    def order(self) -> bytes:
+        """Sorts by hash, so that every shard has images of many classes."""
+        return hashlib.sha256(self.name.encode()).digest()
+
+
+@dataclass(slots=True)
+class Listing:
+    """What was found, and what was left out: (name, why)."""
+
+    items: list[Item] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def printable(name: str | Path) -> str:
+    """A file's name as text that any store, terminal and JSON takes: bytes that are no UTF-8 as ``\\xff``."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def class_in(data: bytes) -> str | None:
+    """The class that a JSON object names.
+
+    Raises:
+        ValueError: it is no JSON object.
+    """
+    return _field(data, _CLASS_FIELDS, lambda value: isinstance(value, str | int))
+
+
+def caption_in(data: bytes, suffix: str) -> str | None:
+    """The caption in a ``.txt`` or ``.json`` beside an image.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    if suffix == ".json":
+        return _field(data, _CAPTION_FIELDS, lambda value: isinstance(value, str))
+    return data.decode().strip() or None
+
+
+def _field(data: bytes, names: tuple[str, ...], fits: Callable[[object], bool]) -> str | None:
+    told = json.loads(data.decode())
+    if not isinstance(told, dict):
+        raise ValueError("it is no JSON object")
+    return next((str(told[name]).strip() for name in names if fits(told.get(name))), None) or None
