@@ -92,15 +92,19 @@ def import_images(
                 concepts_from=None if concepts_from is None else ConceptsFrom(concepts_from.value),
                 per_unit=images_per_shard,
             )
-            asked = ImportAsked(
-                name=name,
-                owner=owner,
-                source=plan.source,
-                image_format=image_format.value,
-                size=size,
-                quality=quality,
-                per_unit=plan.per_unit,
-            )
+            try:
+                asked = ImportAsked(
+                    name=name,
+                    owner=owner,
+                    source=plan.source,
+                    image_format=image_format.value,
+                    size=size,
+                    quality=quality,
+                    per_unit=plan.per_unit,
+                )
+            except ValidationError as error:
+                field = str(error.errors()[0]["loc"][0])
+                raise CommandFailed(f"--{field}: {in_words(error)}.", ExitCode.REFUSED) from error
             done = make(
                 opened.store,
                 plan,
@@ -111,9 +115,6 @@ def import_images(
             )
     except ImportRefused as error:
         raise CommandFailed(str(error), ExitCode.REFUSED) from error
-    except ValidationError as error:
-        field = str(error.errors()[0]["loc"][0])
-        raise CommandFailed(f"--{field}: {in_words(error)}.", ExitCode.REFUSED) from error
     except KeyboardInterrupt:
         say(errors(), "Stopped; the same command goes on where it was.")
         raise

@@ -20,6 +20,7 @@ from synfarm.cli.submission import cures_of_the_command
 __all__ = ["redraw"]
 
 _DRAWER = "synfarm_render_worker"
+_IMPORTED = "import"
 
 
 @on_farm
@@ -39,6 +40,9 @@ def redraw(
         raise CommandFailed(f"{caption[:80]!r} is no caption id (JOB-0000000000).", ExitCode.REFUSED)
     with farm.client() as client, cures_of_the_command():
         group = client.jobs.sample(checked_id(job, "job"), caption)
+    if group.meta.renderer == _IMPORTED:
+        where = f"`synfarm export {job}` copies them"
+        raise CommandFailed(f"the images of job {job} were imported, not drawn: {where}.", ExitCode.REFUSED)
     if image >= len(group.images):
         raise CommandFailed(f"caption {caption} has images 0 to {len(group.images) - 1}.", ExitCode.NOT_FOUND)
     command = [sys.executable, "-m", f"{_DRAWER}.redraw", "-", "--image", str(image), "--out", str(out)]

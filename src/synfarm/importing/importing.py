@@ -130,8 +130,8 @@ def _spec(store: ObjectStore, plan: ImportPlan, asked: ImportAsked) -> JobSpec:
         told = f"--name {asked.name!r}: its job {record.id} was deleted; choose another name."
         raise ImportRefused(told)
     return JobSpec(
+        **({"concepts": plan.concepts} if plan.concepts else {}),
         name=asked.name,
-        concepts=plan.concepts,
         captions=len(plan.items),
         images_per_caption=1,
         render=RenderSettings(size=asked.size, image_format=asked.image_format, quality=asked.quality),

@@ -101,7 +101,7 @@ def compose(
         knn_chart=_knn_chart(knn),
         verdicts=verdicts(knn) if knn is not None else [],
         stages=_stages(stages, drawn),
-        credits=credits_for(render, found.llm_model),
+        credits=credits_for(render, found.llm_model, found.job_spec.source if found.job_spec is not None else None),
         versions=_versions(found),
         recipes=_recipes(found, place),
         configurations=_configurations(found),
@@ -134,7 +134,9 @@ def _lead(found: Gathered, knn: KnnHistory | None) -> str:
     """The report in a few sentences."""
     counts, spec, run = found.job.counts, found.job_spec, found.run
     writer = f" by {found.llm_model}" if found.llm_model else ""
-    if spec is not None:
+    if spec is not None and spec.source is not None:
+        first = f"{times(counts.images, 'image')} with their captions: {spec.origin}."
+    elif spec is not None:
         by = spec.render.model or spec.render.renderer
         written = f", written{writer}" if spec.captions_from is None else ""
         stand_in = ", which composes emoji artwork and is no diffusion model" if by == "collage" else ""
@@ -149,7 +151,8 @@ def _lead(found: Gathered, knn: KnnHistory | None) -> str:
         sentences.append(f"The job is still {found.job.state.value}: these numbers will grow.")
     if run is None:
         return " ".join([*sentences, "This report tells of no training run."])
-    sentences.append(f"A vision transformer was trained on them for {times(run.step, 'step')}; no real image was used.")
+    real = "" if spec is not None and spec.source is not None else "; no real image was used"
+    sentences.append(f"A vision transformer was trained on them for {times(run.step, 'step')}{real}.")
     if run.state is not RunState.COMPLETED:
         sentences.append(f"The run is {run.state.value}{': ' + run.reason if run.reason else ''}.")
     if knn is not None and knn.after is not None:
@@ -222,7 +225,8 @@ def _versions(found: Gathered) -> dict[str, str]:
 
 
 def _recipes(found: Gathered, place: Place) -> list[Recipe]:
-    recipes = [redraw(found.gallery[0].group)] if found.gallery else []
+    drawn = found.job_spec is None or found.job_spec.source is None
+    recipes = [redraw(found.gallery[0].group)] if found.gallery and drawn else []
     recipes.append(
         read_shards(found.job.job, place, found.job_spec.render.image_format if found.job_spec is not None else "jpg")
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from synfarm.concepts.licences import COLLAGE_LICENCES
+from synfarm.contracts.imports import ImportRef
 from synfarm.contracts.jobs import RenderSettings
 
 __all__ = ["Credit", "credits_for"]
@@ -29,10 +30,16 @@ _MODELS: tuple[tuple[str, str, str, str], ...] = (
 """Beginnings of model names (folder left out, lower case) whose licence is known."""
 
 
-def credits_for(render: RenderSettings | None, llm_model: str | None) -> list[Credit]:
-    """Artwork or image model, then language model, then the code; what is not known says where to look."""
+def credits_for(render: RenderSettings | None, llm_model: str | None, source: ImportRef | None = None) -> list[Credit]:
+    """Artwork or image model, then language model, then the code; what is not known says where to look.
+
+    Of imported images whose work they are is known to who imported them alone.
+    """
     found: list[Credit] = []
-    if render is None or render.renderer == "collage":
+    if source is not None:
+        text = "Imported: whose pictures and captions they are, and who may share them, their source must tell."
+        found.append(Credit(source.where, "pictures and captions", "see their source", None, text))
+    elif render is None or render.renderer == "collage":
         found += [
             Credit(one.package, "artwork of the pictures", one.licence, one.url, one.attribution)
             for one in COLLAGE_LICENCES
@@ -40,7 +47,8 @@ def credits_for(render: RenderSettings | None, llm_model: str | None) -> list[Cr
     else:
         text = "The images fall under this model's terms; read its card before you share them."
         found.append(Credit(render.model or render.family, "drew the pictures", "see its model card", None, text))
-    found.append(_language_model(llm_model))
+    if source is None:
+        found.append(_language_model(llm_model))
     text = "The method is SynCLR (Tian et al., Learning Vision from Models Rivals Learning Vision from Data, 2023)."
     found.append(Credit("synfarm", "farm and trainer", "Apache-2.0", _APACHE, text))
     return found

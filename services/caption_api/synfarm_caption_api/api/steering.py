@@ -41,7 +41,7 @@ class UserSignal(Contract):
 @router.post("/{job}/cancel", summary="Cancel a job for good", status_code=202, responses=_REFUSES)
 def cancel_job(job: JobPath, who: CurrentPrincipal, services: Services) -> JobView:
     """Cancel for good; what is committed stays. Cancelling twice is one cancel."""
-    spec = services.jobs.spec(job, who)
+    spec = _steerable(job, who, services, "cancel")
     if services.store.head(layout.cancel(spec.job)) is None:
         _refuse_if_ended(spec, services)
         services.store.create(layout.cancel(spec.job), UserSignal(by=who.owner, at=utc_now()).to_bytes())
@@ -51,7 +51,7 @@ def cancel_job(job: JobPath, who: CurrentPrincipal, services: Services) -> JobVi
 @router.post("/{job}/pause", summary="Pause a job", status_code=202, responses=_REFUSES)
 def pause_job(job: JobPath, who: CurrentPrincipal, services: Services) -> JobView:
     """Stop sending units; units in work are handed back."""
-    spec = services.jobs.spec(job, who)
+    spec = _steerable(job, who, services, "pause")
     _refuse_if_ended(spec, services)
     services.store.put(
         layout.pause(spec.job), UserSignal(by=who.owner, at=utc_now()).to_bytes(), content_type="application/json"
@@ -62,7 +62,7 @@ def pause_job(job: JobPath, who: CurrentPrincipal, services: Services) -> JobVie
 @router.post("/{job}/resume", summary="Go on with a paused job", status_code=202, responses=_REFUSES)
 def resume_job(job: JobPath, who: CurrentPrincipal, services: Services) -> JobView:
     """Go on after a pause."""
-    spec = services.jobs.spec(job, who)
+    spec = _steerable(job, who, services, "resume")
     _refuse_if_ended(spec, services)
     services.store.delete(layout.pause(spec.job))
     return _flagged(spec, services)
@@ -74,7 +74,7 @@ def retry_job(job: JobPath, who: CurrentPrincipal, services: Services) -> JobVie
 
     The dead letters are kept beside the job. Until the new generation ends, readers have the manifest of the old one.
     """
-    spec = services.jobs.spec(job, who)
+    spec = _steerable(job, who, services, "retry")
     return _open_generation(spec, who, services, "retry", spec.captions)
 
 
@@ -86,7 +86,7 @@ def extend_job(
 
     The spec stays frozen, and so does every caption made: the draws go on where they stopped.
     """
-    spec = services.jobs.spec(job, who)
+    spec = _steerable(job, who, services, "extend")
     return _open_generation(spec, who, services, "extend", body.captions)
 
 
@@ -108,6 +108,16 @@ def delete_job(job: JobPath, who: CurrentPrincipal, services: Services) -> JobVi
         _log.info("job_deletion_asked", job=spec.job, by=who.owner)
     store.create(layout.active(spec.job), b"{}")  # what brings the feeder to the job
     return _flagged(spec, services)
+
+
+def _steerable(job: str, who: Principal, services: ApiServices, what: str) -> JobSpec:
+    """The spec of a job that is, or was, at work: an imported one never is."""
+    spec = services.jobs.spec(job, who)
+    if spec.source is not None:
+        detail = f"Job {spec.job} was imported, and has nothing to {what}: it was whole when it was first seen."
+        hint = "Train on it, export it or delete it; `synfarm import` under another name takes other files."
+        raise ProblemError(409, "job_imported", detail, field="job", hint=hint)
+    return spec
 
 
 def _refuse_if_pinned(job: str, services: ApiServices) -> None:

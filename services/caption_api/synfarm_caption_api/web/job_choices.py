@@ -28,6 +28,6 @@ def choices(spec: JobSpec, view: JobView) -> frozenset[str]:
     if view.state is not JobState.CANCELLED:
         if view.counts.units_dead:
             found.add("retry")
-        if spec.captions_from is None:
+        if spec.captions_from is None and spec.source is None:
             found.add("extend")
     return frozenset(found)

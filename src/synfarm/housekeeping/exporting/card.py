@@ -12,12 +12,18 @@ def card_text(spec: JobSpec, index: ExportIndex) -> str:
     """In Markdown."""
     render = spec.render
     model = f"{render.model} @ {render.revision or 'main'}" if render.model else render.renderer
+    what = "Synthetic images with their captions, made by synfarm. No real image was used."
+    drawn = f"renderer | {model}, {render.steps} steps, guidance {render.guidance}, sampler {render.sampler}"
+    again = ", and all that is needed to draw each image again"
+    if spec.source is not None:
+        what = "Images that were imported into synfarm, not synthetic ones: who may use them, their source must tell."
+        drawn, again = f"imported from | {spec.source.kind} {spec.source.where.replace('|', '&#124;')}", ""
     source = f"generation {index.generation}, manifest sha256 `{index.manifest_sha256}`"
     if index.partial:
         source = "as far as it had come: the job had not ended"
     return f"""# {spec.name}
 
-Synthetic images with their captions, made by synfarm. No real image was used.
+{what}
 
 | | |
 | --- | --- |
@@ -26,11 +32,11 @@ Synthetic images with their captions, made by synfarm. No real image was used.
 | images | {index.images}: {index.images_per_caption} per caption, {index.image_size} px, {index.image_format} |
 | tars | {len(index.tars)}, {index.bytes} bytes; `index.json` has the sha256 of each |
 | concepts | {spec.origin.replace("|", "&#124;")} |
-| renderer | {model}, {render.steps} steps, guidance {render.guidance}, sampler {render.sampler} |
+| {drawn} |
 | seed | {spec.seed} |
 
 Each caption is one sample of WebDataset: `<caption id>.<k>.{render.image_format}` for its images and
-`<caption id>.json` with the text, the concept, and all that is needed to draw each image again.
+`<caption id>.json` with the text and the concept{again}.
 
 ```python
 import webdataset
