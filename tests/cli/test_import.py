@@ -50,7 +50,7 @@ def test_import_verify_gc_export_and_import_again(ran: Run, photos: Path, tmp_pa
     assert "1 file could not be read" in first.stdout
     assert "owl/cut.jpg: does not decode" in first.stderr
     job = first.stdout.split()[1].rstrip(":")
-    assert f"synfarm runs start {job} --set data.views=1" in first.stdout
+    assert f"synfarm runs start {job} --set data.views=1 --set data.crops=2 --set objective.name=simclr" in first.stdout
     again = ran(*arguments)
     assert f"job {job}: " in again.stdout
     assert "3 shards of them there already" in again.stdout

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["import_images"]
 
+_ONE_IMAGE = "--set data.views=1 --set data.crops=2 --set objective.name=simclr"
 _TOLD = 8
 """Files that are named; the others are counted."""
 
@@ -63,7 +64,8 @@ def import_images(
     data_dir: StoreFolder = None,
     as_json: Json = False,
 ) -> None:
-    """Make a finished job of images that you have: `synfarm runs start JOB --set data.views=1` trains on it.
+    """Make a finished job of images that you have: `synfarm runs start JOB --set data.views=1` trains on it
+    by an objective that takes one image of a caption, such as supce, mae, and simclr with data.crops=2.
 
     One image is one caption group; its caption is what stands in a .txt or .json beside it, else the class. Files that
     cannot be read and those with the bytes of another are left out, and told. Stopped and begun again with the same
@@ -147,4 +149,4 @@ def _print(plan: ImportPlan, done: Imported) -> None:
     for what, count in rest.items():
         if count:
             say(output(), f"{counted(count, 'file')} {what}")
-    say(output(), f"synfarm runs start {done.job} --set data.views=1")
+    say(output(), f"synfarm runs start {done.job} {_ONE_IMAGE}")
