@@ -136,7 +136,7 @@ def test_bad_files_are_left_out_and_told(folder: Any, picture: Any) -> None:
     assert why.pop("stray.jpg") == "lies in no class folder"
     assert sorted(why) == ["owl/cut.jpg", "owl/empty.jpg", "owl/text.png", "owl/tiny.png"]
     assert all(text.startswith("does not decode") for name, text in why.items() if name != "owl/tiny.png")
-    assert "owl/odd \\xff\n.jpg" in groups(store, done)
+    assert "owl/odd \\xff\\n.jpg" in groups(store, done)
     assert plan_import([root]).notes == ("class 'nothing' has no image; it is left out",)
     assert verify(store, done.job).clean
 

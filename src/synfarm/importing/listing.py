@@ -91,8 +91,9 @@ class Listing:
 
 
 def printable(name: str | Path) -> str:
-    """A file's name as text that any store, terminal and JSON takes: bytes that are no UTF-8 as ``\\xff``."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    """A file's name as text that any store, terminal and JSON takes: what cannot be printed as ``\\xff`` or ``\\n``."""
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 def class_in(data: bytes) -> str | None:

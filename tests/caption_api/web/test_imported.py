@@ -38,6 +38,10 @@ async def test_it_is_listed_read_and_deleted_as_others_are(site: Any, job: str) 
         assert group["meta"]["scenes"][0]["file"].partition("/")[0] == group["concept"]
         image = await client.get(group["images"][0])
         assert image.content[:2] == b"\xff\xd8"
+        captions = (await client.get(f"/v1/jobs/{job}/captions")).json()["items"]
+        assert sorted(one["text"] for one in captions) == ["<b>fox", "<b>fox", "owl", "owl"]
+        again = {"captions_from": {"job": job}, "captions": 4}
+        assert (await client.post("/v1/jobs?dry_run=true", json=again)).status_code == 200
         for what, body in {
             "pause": None,
             "resume": None,
@@ -62,6 +66,8 @@ async def test_its_pages_say_where_it_is_from_and_offer_nothing_to_draw(open_pag
         assert 'id="delete"' in text
         for absent in ('id="extend"', 'id="retry"', "temperature", "collage"):
             assert absent not in text
+        report = await page.get(f"/ui/jobs/{job}/captions-report")
+        assert report.status_code == 200
         sample = (await page.get(f"/ui/jobs/{job}/samples/{job}-0000000000")).text
         assert "The file it was imported from" in sample
         assert "redraw" not in sample
