@@ -19,6 +19,7 @@ from PIL import Image
 
 from synfarm.contracts.captions import CaptionRecord
 from synfarm.contracts.commits import SampleMeta
+from synfarm.contracts.imports import ImportRef
 from synfarm.contracts.jobs import Concept, JobSpec, JobState, RenderSettings
 from synfarm.contracts.manifests import Counts
 from synfarm.contracts.pages import Artifact, ArtifactList, CaptionPage, MetricsPage
@@ -119,6 +120,7 @@ class FakeFarm:
         }
     )
     files: dict[str, bytes] = field(default_factory=dict)
+    source: ImportRef | None = None
     absent: frozenset[str] = frozenset()
     """Kinds of request that this farm answers with 404."""
     strange: frozenset[str] = frozenset()
@@ -198,6 +200,7 @@ class FakeFarm:
             concepts=tuple(Concept(name=name) for name in self.concepts),
             captions=528,
             render=self.render,
+            source=self.source,
         )
 
     def _captions(self, limit: int) -> CaptionPage:

@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
+from synfarm.contracts.imports import ImportRef
 from synfarm.contracts.jobs import JobState, RenderSettings
 from synfarm.contracts.runs import RunState
 from synfarm.report import Place, ReportOptions, build_report
@@ -118,6 +119,15 @@ async def test_it_tells_what_was_made(farm: Any) -> None:
         "2026-11-23 12:00 UTC",
     ):
         assert said in words, said
+
+
+async def test_of_imported_images_it_says_nothing_of_drawing(farm: Any) -> None:
+    farm.source = ImportRef(kind="folder", where="photos", sha256="a" * 64, files=528)
+    words = await read(farm)
+    assert "2 112 images with their captions: 2: dog, apple; 528 images imported from folder 'photos'." in words
+    assert "who may share them, their source must tell" in words
+    for absent in ("no real image", "drawn by", "synfarm redraw", "OpenMoji", "written by"):
+        assert absent not in words, absent
 
 
 async def curves_of(farm: Any) -> list[str]:
