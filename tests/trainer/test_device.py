@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 
@@ -23,7 +25,14 @@ def gpus(monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: half)
 
     monkeypatch.delenv("LOCAL_RANK", raising=False)
+    unset(CUBLAS, monkeypatch)
     return have
+
+
+def unset(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until the test ends, whatever it sets itself."""
+    monkeypatch.setenv(name, "")
+    monkeypatch.delenv(name)
 
 
 def test_auto_is_what_the_machine_has(gpus, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,6 +71,22 @@ def test_determinism_that_cublas_cannot_give_is_refused(
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: begun)
     with pytest.raises(ValueError, match=r"execution\.deterministic: .*set CUBLAS_WORKSPACE_CONFIG=:4096:8 before"):
         prepare_torch(ExecutionConfig(threads=torch.get_num_threads()), Place(torch.device("cuda", 0), half=True))
+
+
+def test_asking_for_bfloat16_begins_cuda_and_determinism_is_still_given(gpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As torch does: it looks at the current device for that."""
+    gpus(1)
+    begun: list[bool] = []
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: begun.append(True) or True)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: bool(begun))
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    config = ExecutionConfig(threads=torch.get_num_threads())
+    try:
+        prepare_torch(config, choose_place(config))
+        assert os.environ[CUBLAS] == ":4096:8"
+        assert begun
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 def test_a_full_memory_names_the_fields_that_ease_it_and_is_not_tried_again() -> None:

@@ -32,7 +32,8 @@ def choose_place(config: ExecutionConfig) -> Place:
     """Of this rank, by LOCAL_RANK.
 
     Raises:
-        ValueError: the machine has no device for it; the message names the field.
+        ValueError: the machine has no device for it, or cuBLAS cannot be deterministic any more; the message names the
+            field.
     """
     rank = int(os.environ.get("LOCAL_RANK", "0"))
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -44,6 +45,9 @@ def choose_place(config: ExecutionConfig) -> Place:
         "execution.device",
         f"rank {rank} of this machine has no GPU, torch sees {found}; start at most {found} ranks here or use cpu",
     )
+    if config.deterministic:
+        # The question after bfloat16 begins CUDA, and then it is too late.
+        _make_cublas_reproducible()
     able = torch.cuda.is_bf16_supported(including_emulation=False)
     asked = config.precision == "bfloat16"
     need(able or not asked, "execution.precision", "this GPU has no bfloat16; use float32 or auto")
