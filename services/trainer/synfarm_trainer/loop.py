@@ -72,6 +72,8 @@ class Trainer:
         self.refilled, self._speed = refilled, speed
         self.paused = 0.0
         """Seconds since the last step that were not the next one's: an evaluation."""
+        self._since: float | None = None
+        """The end of the last step, also of one of an earlier :meth:`run`."""
         self._collapse = CollapseWatch(steps=config.eval.collapse_steps, warmup_steps=config.schedule.warmup_steps)
 
     def run(self, start: int, stop: int | None = None) -> Iterator[StepOutcome]:
@@ -81,11 +83,12 @@ class Trainer:
         Raises:
             NonFinite, DatasetDamaged, StoreError: the run cannot go on.
         """
-        since, last = time.perf_counter(), self._config.schedule.steps
+        last = self._config.schedule.steps
+        self._since = time.perf_counter() if self._since is None else self._since
         for batch in self._loader.batches(start, last if stop is None else stop):
             self._reach(batch.step + 1)
-            outcome = self._step(batch, since + self.paused)
-            since, self.paused = time.perf_counter(), 0.0
+            outcome = self._step(batch, self._since + self.paused)
+            self._since, self.paused = time.perf_counter(), 0.0
             yield outcome
             if outcome.stop:
                 return
