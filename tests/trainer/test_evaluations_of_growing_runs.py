@@ -78,3 +78,13 @@ def test_an_evaluation_right_before_data_is_taken_in_is_no_steps_time(trained, m
     monkeypatch.setattr(Evaluation, "frozen_features", slow)
     _, told = trained()
     assert [0 <= step["seconds"] < 600 for step in told["step"]] == [True] * 6
+
+
+def test_data_that_was_taken_in_is_evaluated_too(trained) -> None:
+    session, told = trained()
+    held, trains = int(session._plan.held.sum()), int((~session._plan.held).sum())
+    # That of step 2 comes before the segment.
+    counted = {line["step"]: (line["test_captions"], line["bank_images"]) for line in told["eval"]}
+    assert counted == {0: (8, 32), 2: (8, 32), 4: (held, 4 * trains), 6: (held, 4 * trains)}
+    floors = [line["floors"] for line in told["eval"]]
+    assert floors[0] == floors[1] != floors[2] == floors[3], "of the images that are looked at"

@@ -10,7 +10,7 @@ import json
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,12 @@ class Evaluation:
     labelled: LabelledShares | None = None
     _kept: dict[str, tuple[ImageSet, ImageSet]] = field(default_factory=dict)
     _floors: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def go_on_with(self, dataset: Dataset, plan: Plan | Course) -> Evaluation:
+        """From now on it is about these. Held-out captions are chosen anew, on every rank: kept images of some ranks
+        would not go together with those that others read now, nor would a start that resumes know of them."""
+        floors = {name: found for name, found in self._floors.items() if name != "held-out"}
+        return replace(self, dataset=dataset, plan=plan, _kept={}, _floors=floors)
 
     def due(self, step: int) -> bool:
         """Whether to evaluate after this step, neither the first nor the last."""

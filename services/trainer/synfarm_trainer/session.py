@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -244,7 +244,7 @@ class Session:
             if step < steps and (segment := self._data.look()) is not None:
                 self._dataset, self._plan = self._data.dataset, self._data.plan
                 self._loader.go_on_with(self._dataset, self._plan)
-                self._evaluation = replace(self._evaluation, dataset=self._dataset, plan=self._plan)
+                self._evaluation = self._evaluation.go_on_with(self._dataset, self._plan)
                 self._tell("segment", {"step": step, "captions": len(self._dataset.rows), **told_of(segment)})
 
     def close(self) -> None:
