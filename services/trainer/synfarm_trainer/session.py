@@ -218,6 +218,9 @@ class Session:
             if self._evaluation.due(self.step) and not stopped:
                 self._pause_to_evaluate()
         self._announce(self._saver.drain())
+        if stopped:
+            # All at once: the first word of it on a machine ends those that still upload there.
+            self._ranks.gather(torch.zeros(1))
         reason = "stopped" if stopped else "completed"
         if not stopped:
             # The network first: evaluations read images, which may have been damaged since the run began.

@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import sys
+import time
 import traceback
 from datetime import timedelta
 from pathlib import Path
@@ -43,8 +44,11 @@ def digest(session: Session) -> str:
     return told.hexdigest()
 
 
-def store_of(stage: dict[str, Any], rank: int) -> ObjectStore:
-    """``unreadable``: [rank, step] of a checkpoint whose files are not there for that rank alone."""
+def store_of(stage: dict[str, Any], rank: int, folder: Path) -> ObjectStore:
+    """``unreadable``: [rank, step] of a checkpoint whose files are not there for that rank alone.
+
+    ``late``: commits wait until another rank has come to its end, or two seconds.
+    """
     store = open_store(StoreSettings())
     blind, step = stage.get("unreadable", (-1, 0))
     usual = store.get
@@ -54,7 +58,17 @@ def store_of(stage: dict[str, Any], rank: int) -> ObjectStore:
             raise ObjectMissing(key)
         return usual(key)
 
-    store.get = get  # type: ignore[method-assign]
+    write, others = store.put, f"told-{stage['run']}-{stage['attempt']}-[1-9].json"
+
+    def put(key: str, data: bytes | memoryview, **more: Any) -> Any:
+        bound = time.monotonic() + 2
+        while stage.get("late") and key.endswith("/commit.json") and time.monotonic() < bound:
+            time.sleep(0.05)
+            if any(folder.glob(others)):
+                break
+        return write(key, data, **more)
+
+    store.get, store.put = get, put  # type: ignore[method-assign]
     return store
 
 
@@ -65,8 +79,9 @@ def rank_main(stage: dict[str, Any], rank: int, folder: Path) -> None:
         meeting = f"file://{folder}/meeting-{run}-{attempt}"
         patience = timedelta(seconds=200)
         dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=world, timeout=patience)
+    store = store_of(stage, rank, folder)
     session = Session(
-        store_of(stage, rank),
+        store,
         Start(run, attempt, folder),
         Ranks(rank, world),
         Faults(stage.get("faults", "")),
@@ -75,6 +90,7 @@ def rank_main(stage: dict[str, Any], rank: int, folder: Path) -> None:
     told = {"resumed": session.step, "before": digest(session)}
     session._trainer.refilled += stage.get("refilled", 0)
     told["reason"] = session.train()
+    told["committed"] = store.head(layout.checkpoint_commit(run, session.step, attempt)) is not None
     session.close()
     told |= {"after": digest(session), "step": session.step}
     (folder / f"told-{run}-{attempt}-{rank}.json").write_text(json.dumps(told))

@@ -86,7 +86,11 @@ def test_any_number_of_ranks_goes_on_from_a_checkpoint_bit_for_bit(
     ]
     # Of the second start's checkpoint one rank of the third sees nothing: all four go on from the first's.
     stages[2]["unreadable"] = [1, 2]
+    stages[0]["late"] = True
     _, told = starts(stages)
+    # The word "stopped" of one machine ends the ranks that are still at it there.
+    ended = [(rank["reason"], rank["committed"]) for ranks in told for rank in ranks]
+    assert set(ended) == {("stopped", True)}, "no rank has stopped before the checkpoint is there"
     for came_from, stage in ((0, 1), (0, 2), (2, 3)):
         saved = {rank["after"] for rank in told[came_from]}
         assert len(saved) == 1, "the state is the same on every rank"
