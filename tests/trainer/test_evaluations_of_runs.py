@@ -110,23 +110,25 @@ def test_evaluations_every_few_steps_change_no_bit_of_the_run_and_no_generator(t
     assert {f"patch-pca{step}.png" for step in ("", "-000000002", "-000000004")} <= pictures
 
 
-def test_an_evaluation_that_a_kill_cut_off_is_made_up_for(train) -> None:
-    overrides = {"eval.every_steps": 3, "eval.patch_pca": False, "schedule.steps": 4}
+@pytest.mark.parametrize("cut_off", ["knn", "knn-labelled"])
+def test_an_evaluation_that_a_kill_cut_off_is_made_up_for(train, sets: Path, cut_off: str) -> None:
+    overrides = {"eval.every_steps": 3, "eval.patch_pca": False, "schedule.steps": 4, "eval.labelled": "own/shapes"}
     whole, store = MemoryStore(), MemoryStore()
-    train(whole, overrides)
+    train(whole, overrides, sets=sets)
     put = store.put
 
     def away(key: str, data: bytes, **more: object) -> object:
-        if key == layout.eval_record(RUN, 3, "knn.json"):
+        if key == layout.eval_record(RUN, 3, f"{cut_off}.json"):
             raise RuntimeError("killed")
         return put(key, data, **more)
 
     store.put = away
     with pytest.raises(RuntimeError, match="killed"):
-        train(store, overrides, attempt=1)
+        train(store, overrides, attempt=1, sets=sets)
     store.put = put
-    assert evaluated(train(store, {}, attempt=2)) == [(3, "knn"), (4, "knn")]
-    key = layout.eval_record(RUN, 3, "knn.json")
+    again = evaluated(train(store, {}, attempt=2, sets=sets))
+    assert again == [(step, name) for step in (3, 4) for name in ("knn", "knn-labelled")]
+    key = layout.eval_record(RUN, 3, f"{cut_off}.json")
     assert store.get(key) == whole.get(key)
 
 

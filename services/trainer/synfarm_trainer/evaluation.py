@@ -134,9 +134,13 @@ class Evaluation:
         return bool(every) and step % every == 0 and 0 < step < self.config.schedule.steps
 
     def recorded(self, step: int) -> bool:
-        """Whether there are records of this step, as the first rank sees it. Every rank must call."""
+        """Whether all records of this step are there, as the first rank sees it. Every rank must call."""
+        asked = {"knn": self.config.eval.knn, "linear": self.config.eval.linear}
+        suffixes = ("", "-labelled") if self.labelled is not None else ("",)
+        names = [f"{name}{suffix}.json" for suffix in suffixes for name, wanted in asked.items() if wanted]
+        keys = {layout.eval_record(self.run, step, name) for name in names}
         prefix = layout.eval_record(self.run, step, "knn.json").removesuffix("knn.json")
-        found = self.ranks.is_first and bool(patiently(lambda: [info.key for info in self.store.list(prefix)]))
+        found = self.ranks.is_first and keys <= set(patiently(lambda: [info.key for info in self.store.list(prefix)]))
         return bool(self.ranks.broadcast(torch.tensor([int(found)])).item())
 
     def _read(self, rows: list[int], size: int) -> ImageSet:
