@@ -73,7 +73,11 @@ class Sinks:
         return found
 
     def close(self, timeout: float = 30.0) -> bool:
-        """Give them ``timeout`` seconds, all together, to write what they hold. False: one still hangs."""
+        """Give them ``timeout`` seconds, all together, to write what they hold.
+
+        False: one still hangs or has failed. Of a failed one nobody closed what its library had begun, which may wait
+        for the same network when the interpreter ends.
+        """
         for lane in self._lanes:
             lane.put(None)
         deadline = time.monotonic() + timeout
@@ -82,4 +86,4 @@ class Sinks:
         late = [lane.name for lane in self._lanes if lane.thread.is_alive()]
         if late:
             _log.warning("sinks_left_behind", sinks=late, seconds=timeout)
-        return not late
+        return not late and not any(lane.fault for lane in self._lanes)
