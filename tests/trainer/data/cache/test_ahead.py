@@ -122,6 +122,29 @@ def test_what_is_asked_ahead_is_bounded_and_in_order_of_position(stored, in_rang
         assert asked[:24] == positions[:24], "one request in flight: in the plan's order"
 
 
+def test_the_look_ahead_ends_where_everything_is_near(stored) -> None:
+    """Of a dataset that lies in memory nothing has to be fetched: that must not lead on to the end of the run."""
+    store, dataset = stored
+    loader, _ = loader_of(ShardCache(store, 1 << 30), dataset, fetch_ahead_mib=1)
+    ahead, steps = loader._ahead, []
+    assert ahead is not None
+    groups = ahead._groups
+
+    def told(step: int):
+        steps.append(step)
+        assert step < STEPS + 500, "far beyond a MiB of groups"
+        return groups(step)
+
+    ahead._groups = told
+    batches = loader.batches(0, 10**6)
+    for _ in range(STEPS):
+        next(batches)
+    batches.close()
+    loader.close()
+    per_step = 12 * min(row.length for row in dataset.rows)
+    assert STEPS <= max(steps) <= STEPS + 2 + (1 << 20) // per_step
+
+
 def test_a_group_may_be_asked_for_again_while_its_reader_is_at_it(stored, in_ranges) -> None:
     """Its reader came before anybody asked, and the next epoch asks before that reader is done."""
     store, dataset = stored

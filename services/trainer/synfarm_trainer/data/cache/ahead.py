@@ -36,7 +36,7 @@ class Ahead:
             groups: those of a step, in order of position.
             threads: requests in flight, at most.
             max_bytes: of what is asked for steps that are not over, on its way or here; the last of it may exceed
-                the bound.
+                the bound. Groups are looked at as far ahead as they come to so many bytes.
         """
         self._cache, self._groups = cache, groups
         self._threads, self._max_bytes = threads, max_bytes
@@ -45,6 +45,10 @@ class Ahead:
         self._asked: deque[tuple[int, int]] = deque()
         """(step, bytes) of what counts against the bound."""
         self._bytes = 0
+        self._seen: deque[tuple[int, int]] = deque()
+        """(step, bytes) of all groups, near or not: where nothing has to be fetched they end the look ahead, which
+        would go on to the run's last step."""
+        self._seen_bytes = 0
         self._jobs: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self._workers: list[threading.Thread] = []
 
@@ -57,7 +61,8 @@ class Ahead:
         self._upcoming = ((step, ref, row) for step in range(start, stop) for ref, row in self._groups(step))
         self._next = next(self._upcoming, None)
         self._asked.clear()
-        self._bytes = 0
+        self._seen.clear()
+        self._bytes = self._seen_bytes = 0
 
     def advance(self, step: int, begun: int) -> None:
         """Ask for more, up to the bound.
@@ -68,13 +73,18 @@ class Ahead:
         """
         while self._asked and self._asked[0][0] < step:
             self._bytes -= self._asked.popleft()[1]
-        while self._next is not None and self._bytes < self._max_bytes:
+        while self._seen and self._seen[0][0] < step:
+            self._seen_bytes -= self._seen.popleft()[1]
+        while self._next is not None and self._bytes < self._max_bytes and self._seen_bytes < self._max_bytes:
             of, ref, row = self._next
-            if of >= begun and (wanted := self._cache.ask(ref, row)) is not None:
-                size, job = wanted
-                self._asked.append((of, size))
-                self._bytes += size
-                self._start(job)
+            if of >= begun:
+                self._seen.append((of, row.length))
+                self._seen_bytes += row.length
+                if (wanted := self._cache.ask(ref, row)) is not None:
+                    size, job = wanted
+                    self._asked.append((of, size))
+                    self._bytes += size
+                    self._start(job)
             self._next = next(self._upcoming, None)
 
     def close(self) -> None:
