@@ -207,6 +207,19 @@ def test_columns_that_follow_their_part_change_nothing(runs: Runs, growing, writ
         assert len(session._dataset.rows) == 64
 
 
+def test_evaluations_look_at_what_is_held_out_at_their_time(runs: Runs, growing, write_run) -> None:
+    """Images are kept from one evaluation to the next, but not over data that has come."""
+    overrides = {**QUICK, "eval.knn": True, "eval.every_steps": 4}
+    write_run(runs.store, growing.ref, follow=True, overrides=overrides)
+    growing.end()
+    session = runs.finish()
+    assert [s.position for s in read_segments(runs.store, RUN)] == [0, 8]
+    found = {line["step"]: line["test_captions"] for line in runs.journal("eval") if line["name"] == "knn"}
+    held = int(session._plan.held.sum())
+    assert found == {0: 8, 4: held, 8: held, 12: held}
+    assert held > 8
+
+
 def test_a_border_inside_a_batch_is_kept_to_the_caption(runs: Runs, growing, write_run) -> None:
     overrides = {**QUICK, "data.captions_per_batch": 6, "data.cell_captions": 6}
     write_run(runs.store, growing.ref, follow=True, overrides=overrides)
