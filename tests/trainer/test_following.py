@@ -220,6 +220,21 @@ def test_evaluations_look_at_what_is_held_out_at_their_time(runs: Runs, growing,
     assert held > 8
 
 
+def test_readers_of_the_data_before_are_let_go(runs: Runs, growing, write_run) -> None:
+    """A thread that waits for a commit of it would keep the process from ending for as long as the store is away."""
+    write_run(runs.store, growing.ref, follow=True, overrides=QUICK)
+    growing.end()
+    session = runs.begin()
+    before = session._dataset
+    session.train()
+    try:
+        assert session._dataset is not before
+        assert before.shelf._closed.is_set()
+        assert not session._dataset.shelf._closed.is_set()
+    finally:
+        session.close()
+
+
 def test_a_border_inside_a_batch_is_kept_to_the_caption(runs: Runs, growing, write_run) -> None:
     overrides = {**QUICK, "data.captions_per_batch": 6, "data.cell_captions": 6}
     write_run(runs.store, growing.ref, follow=True, overrides=overrides)

@@ -245,6 +245,7 @@ class Session:
                     return
             step = until
             if step < steps and (segment := self._data.look()) is not None:
+                self._dataset.close()
                 self._dataset, self._plan = self._data.dataset, self._data.plan
                 self._loader.go_on_with(self._dataset, self._plan)
                 self._evaluation = self._evaluation.go_on_with(self._dataset, self._plan)
