@@ -24,6 +24,7 @@ from synfarm_trainer.data.course import Course
 from synfarm_trainer.data.growth import course_of, increments_of
 from synfarm_trainer.data.manifest import Dataset, DatasetInvalid, Increment
 from synfarm_trainer.patience import patiently
+from synfarm_trainer.proving import surely
 from synfarm_trainer.ranks import Ranks
 from synfarm_trainer.segments import SegmentStore, read_segments
 
@@ -118,7 +119,7 @@ class SegmentedData:
         key = layout.ended(ref.job, ref.generation)
         try:
             if ref.parts is None:
-                parts = read_ended(self._store, key).parts
+                parts = surely(lambda: read_ended(self._store, key)).parts
             else:
                 parts = tuple(read_open_parts(self._store, ref.job, ref.generation)[: ref.parts])
         except ManifestDamaged as error:
@@ -199,7 +200,7 @@ class SegmentedData:
         ]
         try:
             if ended := self._store.head(key) is not None:
-                found = read_ended(self._store, key).parts
+                found = surely(lambda: read_ended(self._store, key)).parts
                 if open_hash(found[: known.parts]) != open_hash(parts):
                     raise DatasetInvalid(f"{key} does not begin with the {known.parts} parts that segments name")
                 added = found[known.parts :]

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -25,6 +26,7 @@ from synfarm_trainer.data.commits import CommitShelf, LazyRows, LazyShards
 from synfarm_trainer.data.filtering import NEAR_COLUMNS, Filters, first_of_near
 from synfarm_trainer.data.parts import PartArrays, part_arrays
 from synfarm_trainer.data.table import Derived, GroupTable, least_unsigned
+from synfarm_trainer.proving import surely
 
 __all__ = ["Dataset", "DatasetInvalid", "Increment", "load_dataset"]
 
@@ -147,7 +149,7 @@ def _parts(store: ObjectStore, ref: DatasetRef | Increment) -> tuple[ManifestPar
         return ref.parts
     key = layout.ended(ref.job, ref.generation)
     try:
-        ended = read_ended(store, key)
+        ended = surely(lambda: read_ended(store, key))
     except ManifestDamaged as error:
         raise DatasetInvalid(f"{error}; `synfarm verify {ref.job}` tells what else is damaged") from error
     if ended.manifest_sha256 != ref.manifest_sha256:
@@ -166,9 +168,8 @@ def _read(
     with ThreadPoolExecutor(threads, "commits") as commits, ThreadPoolExecutor(threads, "columns") as pool:
         try:
             for job, part in parts:
-                waiting.append(
-                    (job, pool.submit(part_arrays, store, job, part, scores=scores, templates=templates, pool=commits))
-                )
+                read = partial(part_arrays, store, job, part, scores=scores, templates=templates, pool=commits)
+                waiting.append((job, pool.submit(surely, read)))
                 if len(waiting) > threads:
                     name, future = waiting.popleft()
                     yield name, future.result()
