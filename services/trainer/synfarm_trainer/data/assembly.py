@@ -138,7 +138,10 @@ class Assembly:
 
 
 def _check_distinct(table: GroupTable) -> None:
-    """Captions of a shard rise, and shards of a job do: then none is there twice. Else all are looked at."""
+    """Captions of a shard rise, and shards of a job lie apart: then none is there twice. Else all are looked at.
+
+    Of jobs that grow by turns the shards come by turns too.
+    """
     offset, starts = table.offset, table.starts
     inner = np.ones(len(offset), dtype=np.bool_)
     inner[starts[:-1][starts[:-1] < len(offset)]] = False
@@ -147,10 +150,9 @@ def _check_distinct(table: GroupTable) -> None:
         stop = min(start + _CHUNK, len(offset))
         rising &= bool((offset[start:stop] > offset[start - 1 : stop - 1])[inner[start:stop]].all())
     there = np.flatnonzero(np.diff(starts))
-    lowest, highest = table.index[starts[there]], table.index[starts[there + 1] - 1]
-    same = np.diff(table.shard_job[there]) == 0
-    blocks = np.flatnonzero(~same) + 1
-    jobs = [int(part[0]) for part in np.split(table.shard_job[there], blocks) if len(part)]
-    rising &= bool((lowest[1:] > highest[:-1])[same].all()) and len(set(jobs)) == len(jobs)
+    job, lowest, highest = table.shard_job[there], table.index[starts[there]], table.index[starts[there + 1] - 1]
+    order = np.lexsort((lowest, job))
+    job, lowest, highest = job[order], lowest[order], highest[order]
+    rising &= bool(((job[1:] != job[:-1]) | (lowest[1:] > highest[:-1])).all())
     if not rising and len(np.unique(np.stack([table.job[:], table.index[:]]), axis=1).T) != len(offset):
         raise ValueError("datasets: a caption id occurs twice")
