@@ -69,7 +69,7 @@ def open_data(store: ObjectStore, spec: RunSpec, config: TrainConfig, attempt: R
         max_scores=data.max_scores,
         concepts=data.concepts,
         templates=data.templates,
-        commits=max(4 * data.block_shards, _COMMITS),
+        commits=max(4 * data.block_shards * max(1, len(spec.weights)), _COMMITS),
     )
     if spec.follow or spec.weights:
         return SegmentedData(store, spec, config, attempt, ranks, load)

@@ -143,7 +143,8 @@ class Session:
         self._checkpoints = CheckpointStore(store, start.run, start.attempt, attempt.token, faults.reach)
         self._begun_from: dict[str, Any] | None = None
         self.step, refilled = self._resume()
-        self._cache = open_cache(store, config.data, start.shards, self._dataset, world=ranks.world)
+        streams = max(1, len(self.spec.weights))
+        self._cache = open_cache(store, config.data, start.shards, self._dataset, world=ranks.world, streams=streams)
         labelled = look_at(config, sets, ranks)
         self._evaluation = Evaluation(
             store, start.run, config, self._dataset, self._plan, self._cache, ranks=ranks, labelled=labelled

@@ -71,7 +71,7 @@ class ShardCache:
     def most_ahead(self, max_bytes: int) -> int:
         """Bytes that may be fetched ahead: never so many that shards would drive each other out again. Ranges wait for
         their reader outside of the cache."""
-        if not self._rule.reads_large_ones_whole:
+        if not self._rule.reads_most_whole:
             return max_bytes
         return min(max_bytes, (self._max if self._disk is None else self._disk.max_bytes) // 2)
 

@@ -119,3 +119,24 @@ def test_few_commits_tell_how_large_shards_are(stored, tmp_path, monkeypatch: py
     store.fault = lambda operation, key: read.append(key)
     open_cache(store, DataConfig(fetch_threads=8), tmp_path, dataset, world=1)
     assert len(read) == 3
+
+
+@pytest.mark.parametrize(("streams", "fits"), [(1, True), (3, False)])
+def test_each_dataset_of_a_mixture_has_a_block_of_its_own(stored, tmp_path, streams: int, fits: bool) -> None:
+    """Two shards of 400 KiB fit into a MiB, six do not."""
+    store, dataset = stored
+    dataset = replace(dataset, shards=tuple(ref.model_copy(update={"size": 400 << 10}) for ref in dataset.shards))
+    data = DataConfig(block_shards=2, cache_mib=1)
+    assert open_cache(store, data, tmp_path, dataset, world=1, streams=streams)._rule.fits is fits
+
+
+@pytest.mark.parametrize(("size", "most"), [(1 << 20, 4 << 20), (2 << 20, 1024 << 20)], ids=["small", "large"])
+def test_small_shards_are_whole_ones_ahead_too(stored, tmp_path, size: int, most: int) -> None:
+    """Two ranks without a disk read large shards in ranges, which lie outside of the cache, and small ones whole: more
+    of them than the cache holds would drive each other out before they are read."""
+    store, dataset = stored
+    dataset = replace(dataset, shards=tuple(ref.model_copy(update={"size": size}) for ref in dataset.shards))
+    data = DataConfig(fetch_threads=8, block_shards=2, cache_mib=8)
+    cache = open_cache(store, data, tmp_path, dataset, world=2)
+    assert cache._rule.whole(dataset.shards[0]) is (size == 1 << 20)
+    assert cache.most_ahead(1024 << 20) == most

@@ -30,17 +30,21 @@ def with_connections(settings: StoreSettings) -> StoreSettings:
     return settings.model_copy(update={"pool_size": settings.pool_size + MOST_FETCHES})
 
 
-def open_cache(store: ObjectStore, data: DataConfig, folder: Path, dataset: Dataset, *, world: int) -> ShardCache:
+def open_cache(
+    store: ObjectStore, data: DataConfig, folder: Path, dataset: Dataset, *, world: int, streams: int = 1
+) -> ShardCache:
     """The ranks of a node (torchrun's ``LOCAL_WORLD_SIZE``) share what lies on its disk; memory is each rank's own.
 
     A batch's captions fall to the ranks in equal shares, and the groups of a block's shards are shuffled: of each shard
     a node needs the share of its ranks. With more than half of them it reads whole shards, else ranges: those pay by
-    their number in flight, so that without ``data.fetch_threads`` it is whole shards again.
+    their number in flight, so that without ``data.fetch_threads`` it is whole shards again. Each of the ``streams`` of
+    a mixture has a block of its own in work.
     """
     sharing = min(world, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))) if data.cache_disk_mib else 1
     bound = (data.cache_disk_mib or data.cache_mib) << 20
-    block = min(data.block_shards, len(dataset.shards)) * _mean_bytes(dataset)
-    rule = ReadRule(needed=sharing / world if data.fetch_threads else 1.0, fits=block <= bound)
+    typical = _mean_bytes(dataset)
+    block = min(streams * data.block_shards, len(dataset.shards)) * typical
+    rule = ReadRule(needed=sharing / world if data.fetch_threads else 1.0, fits=block <= bound, typical=typical)
     if not rule.fits:
         name = "data.cache_disk_mib" if data.cache_disk_mib else "data.cache_mib"
         _log.warning(

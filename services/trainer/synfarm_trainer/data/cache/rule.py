@@ -22,10 +22,16 @@ class ReadRule:
     """Whether the cache holds the shards of a block; else a whole one would be gone before it is used up."""
     small: int = _SMALL
     """Bytes up to which a shard costs little more than a range of it."""
+    typical: int = 0
+    """Bytes of a shard, about; 0: not known."""
 
     @property
     def reads_large_ones_whole(self) -> bool:
         return self.needed > 0.5 and self.fits
+
+    @property
+    def reads_most_whole(self) -> bool:
+        return self.reads_large_ones_whole or 0 < self.typical <= self.small
 
     def whole(self, ref: ShardRef, *, scattered: bool = False) -> bool:
         """
