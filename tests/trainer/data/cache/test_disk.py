@@ -99,6 +99,32 @@ def test_what_rots_on_the_disk_is_fetched_again_and_is_no_damage_at_rest(stored,
     assert cache.get(dataset.shards[0]).data == path.read_bytes() == store.get(dataset.shards[0].key)
 
 
+@pytest.mark.parametrize("call", ["utime", "pread"])
+def test_what_the_disk_does_not_give_is_fetched_once_and_not_for_each_group(
+    stored, on_disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """The shard is another user's, whose times only they may set; or a sector of it is bad."""
+    store, dataset = stored
+    first = on_disk(store)
+    shard, row = dataset.shards[0], dataset.rows[0]
+    first.get(shard)
+    path = first._disk._path(shard)
+    os.utime(path, (1, 1))
+    os.link(path, tmp_path / "kept")  # so that no new file has its number
+    mine, bad = getattr(os, call), path.stat().st_ino
+
+    def refused(handle: int, *rest: object) -> object:
+        if os.fstat(handle).st_ino == bad:
+            raise OSError(errno.EPERM if call == "utime" else errno.EIO, "no")
+        return mine(handle, *rest)
+
+    monkeypatch.setattr(disk_module.os, call, refused)
+    again = on_disk(store)
+    for _ in range(3):
+        assert decode_group(*again.read(shard, row), range(4)).refilled == ()
+    assert len(store.whole) == (1 if call == "utime" else 2)
+
+
 def test_a_shard_damaged_at_rest_does_not_come_to_the_disk(stored, on_disk, tmp_path: Path) -> None:
     store, dataset = stored
     row, ref = row_of(dataset, 0), dataset.shards[0]

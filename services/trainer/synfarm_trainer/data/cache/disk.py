@@ -82,10 +82,13 @@ class DiskCache:
         try:
             now = time.time()
             if now - os.fstat(handle).st_mtime > _USED_SECONDS:
-                os.utime(handle, (now, now))
+                with suppress(PermissionError):  # another user's
+                    os.utime(handle, (now, now))
             return os.pread(handle, length, offset)
         except OSError as error:
+            # Away with it: a shard that is there but gives nothing would be fetched for each of its groups.
             _log.warning("shard_cache_unreadable", key=ref.key, error=str(error))
+            self.drop(ref)
             return None
         finally:
             os.close(handle)
