@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from synfarm.contracts import layout
 from synfarm.storage.memory import MemoryStore
 from synfarm.storage.protocol import StoreUnavailable
 from synfarm_trainer.config import TrainConfig
@@ -215,3 +216,28 @@ def test_a_shard_that_is_gone_ends_the_run_where_it_is_needed(stored, in_ranges,
     loader, _ = loader_of(ShardCache(store, 1 << 20, wait_seconds=0.001), dataset)
     assert [batch.step for batch in loader.batches(0, first)] == list(range(first))
     loader.close()
+
+
+def test_a_commit_that_is_gone_ends_the_run_where_it_is_needed(write_dataset, in_ranges) -> None:
+    """The look ahead meets it long before, and waits for it once."""
+    store = MemoryStore()
+    dataset = load_dataset(store, [write_dataset(store, columns=True)], views=4)
+    assert dataset.shelf is not None
+    dataset.shelf._wait = 0.001
+    loader, plan = loader_of(in_ranges(store), dataset)
+    steps = [set(dataset.table.shard[plan.batch(step)].tolist()) for step in range(STEPS)]
+    first = next(step for step in range(1, STEPS) if steps[step] - set.union(*steps[:step]))
+    key = layout.commit("01hzzzzzzzzzzzzzzzzzzzzzz0", min(steps[first] - set.union(*steps[:first])))
+    store.delete(key)
+    taken, looks = [], []
+    with pytest.raises(DatasetDamaged, match="is gone"):
+        taken += (batch.step for batch in loader.batches(0, STEPS))
+    loader.close()
+    assert taken == list(range(first))
+    me = threading.get_ident()
+    store.fault = lambda operation, of: looks.append(of) if (of, threading.get_ident()) == (key, me) else None
+    upcoming = Upcoming(dataset, plan, slice(0, 12))
+    named = sum(len(list(upcoming(step))) for step in range(STEPS))
+    upcoming.close()
+    assert 0 < named < 12 * STEPS
+    assert len(looks) <= 3, "once, whatever groups it has"

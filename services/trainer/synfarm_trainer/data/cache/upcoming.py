@@ -9,6 +9,7 @@ from contextlib import suppress
 import numpy as np
 
 from synfarm.contracts.commits import GroupRow, ShardRef
+from synfarm_trainer.data.cache.proven import DatasetDamaged
 from synfarm_trainer.data.course import Course
 from synfarm_trainer.data.manifest import Dataset
 from synfarm_trainer.data.plan import Plan
@@ -33,10 +34,13 @@ class Upcoming:
         self._pool = ThreadPoolExecutor(_OPENERS, thread_name_prefix="commits")
         self._opened: tuple[int, int] = (0, 0)
         """The steps whose commits were asked for last: from, to (not included)."""
+        self._damaged: set[int] = set()
+        """Shards whose commits are: their readers are told, when it is their turn."""
 
     def go_on_with(self, dataset: Dataset, plan: Plan | Course) -> None:
         """From now on steps are of these."""
         self._dataset, self._plan, self._opened = dataset, plan, (0, 0)
+        self._damaged.clear()
 
     def close(self) -> None:
         """Open no more. The dataset is to be closed first, so that nobody waits for a commit."""
@@ -46,7 +50,15 @@ class Upcoming:
         self._open(step)
         dataset = self._dataset
         for row in self._plan.batch(step)[self._share].tolist():
-            yield dataset.shards[dataset.shard_of[row]], dataset.rows[row]
+            shard = int(dataset.shard_of[row])
+            if shard in self._damaged:
+                continue
+            try:
+                named = dataset.shards[shard], dataset.rows[row]
+            except DatasetDamaged:
+                self._damaged.add(shard)
+                continue
+            yield named
 
     def _open(self, step: int) -> None:
         if self._dataset.shelf is None:
