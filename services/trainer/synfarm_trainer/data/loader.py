@@ -247,13 +247,13 @@ class Loader:
     def _group(self, draws: _Draws, place: int) -> _Group:
         """Read one caption's images and, unless that is left to the device, cut them."""
         row, views, captions = int(draws.rows[place]), self._config.data.views, len(draws.rows)
-        ref = self._dataset.shards[self._dataset.shard_of[row]]
-        shard, found = self._cache.read(ref, self._dataset.rows[row])
+        ref, named = self._dataset.shards[self._dataset.shard_of[row]], self._dataset.rows[row]
+        shard, found = self._cache.read(ref, named)
         group = decode_group(shard, found, draws.numbers[place].tolist())
         places = np.arange(place * views, (place + 1) * views)
         images = list(group.images) if self._uncut else []
         which = [kind.crops_of(places, captions * views) for kind in draws.kinds]
-        digest = hashlib.sha256(self._dataset.rows[row].caption_id.encode())
+        digest = hashlib.sha256(named.caption_id.encode())
         crops: list[NDArray[np.uint8]] = []
         if self._uncut:
             for image in images:
