@@ -64,7 +64,7 @@ class CommitShelf:
         Args:
             most: commits held; a block of shards and the next one must fit, or they are read again and again.
         """
-        self._store, self._refs, self._most, self._wait = store, refs, most, wait_seconds
+        self._store, self._refs, self.most, self._wait = store, refs, most, wait_seconds
         self._closed = threading.Event()
         self._lock = threading.Lock()
         self._opened: OrderedDict[int, Future[_Opened]] = OrderedDict()
@@ -99,7 +99,7 @@ class CommitShelf:
             raise
         mine.set_result(opened)
         with self._lock:
-            for other in list(self._opened)[: max(0, len(self._opened) - self._most)]:
+            for other in list(self._opened)[: max(0, len(self._opened) - self.most)]:
                 if self._opened[other].done():
                     del self._opened[other]
         return opened

@@ -144,7 +144,8 @@ class Loader:
         self._upcoming: Upcoming | None = None
         if (data := config.data).fetch_threads:
             self._upcoming, most = Upcoming(dataset, plan, self._slice), cache.most_ahead(data.fetch_ahead_mib << 20)
-            self._ahead = Ahead(cache, self._upcoming, threads=data.fetch_threads, max_bytes=most)
+            held = None if dataset.shelf is None else max(1, dataset.shelf.most // 2)
+            self._ahead = Ahead(cache, self._upcoming, threads=data.fetch_threads, max_bytes=most, max_shards=held)
 
     def close(self) -> None:
         self._cache.close()

@@ -146,6 +146,21 @@ def test_the_look_ahead_ends_where_everything_is_near(stored) -> None:
     assert STEPS <= max(steps) <= STEPS + 2 + (1 << 20) // per_step
 
 
+def test_the_look_ahead_takes_no_more_shards_than_half_of_the_commits_that_are_held(write_dataset, in_ranges) -> None:
+    """Else a commit would be gone from memory, and read again, when the readers of its groups come."""
+    store = MemoryStore()
+    dataset = load_dataset(store, [write_dataset(store, captions=320, size=32, columns=True)], views=4, commits=20)
+    loader, _ = loader_of(in_ranges(store), dataset)
+    assert loader._ahead is not None
+    batches, shards = loader.batches(0, STEPS), []
+    for _ in range(STEPS):
+        next(batches)
+        shards.append(loader._ahead.shards_ahead)
+    batches.close()
+    loader.close()
+    assert max(shards) == 10
+
+
 def test_a_group_may_be_asked_for_again_while_its_reader_is_at_it(stored, in_ranges) -> None:
     """Its reader came before anybody asked, and the next epoch asks before that reader is done."""
     store, dataset = stored

@@ -6,7 +6,7 @@ Which groups those are the plan says, and nothing else; what arrives when change
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -30,6 +30,7 @@ class Ahead:
         *,
         threads: int,
         max_bytes: int,
+        max_shards: int | None = None,
     ) -> None:
         """
         Args:
@@ -37,6 +38,7 @@ class Ahead:
             threads: requests in flight, at most.
             max_bytes: of what is asked for steps that are not over, on its way or here; the last of it may exceed
                 the bound. Groups are looked at as far ahead as they come to so many bytes.
+            max_shards: that these groups are of.
         """
         self._cache, self._groups = cache, groups
         self._threads, self._max_bytes = threads, max_bytes
@@ -45,9 +47,11 @@ class Ahead:
         self._asked: deque[tuple[int, int]] = deque()
         """(step, bytes) of what counts against the bound."""
         self._bytes = 0
-        self._seen: deque[tuple[int, int]] = deque()
-        """(step, bytes) of all groups, near or not: where nothing has to be fetched they end the look ahead, which
-        would go on to the run's last step."""
+        self._max_shards = max_shards
+        self._shards: Counter[str] = Counter()
+        self._seen: deque[tuple[int, int, str]] = deque()
+        """(step, bytes, shard) of all groups, near or not: where nothing has to be fetched they end the look ahead,
+        which would go on to the run's last step."""
         self._seen_bytes = 0
         self._jobs: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self._workers: list[threading.Thread] = []
@@ -56,12 +60,17 @@ class Ahead:
     def asked_bytes(self) -> int:
         return self._bytes
 
+    @property
+    def shards_ahead(self) -> int:
+        return len(self._shards)
+
     def begin(self, start: int, stop: int) -> None:
         """From now on it is about steps ``start`` to ``stop - 1``."""
         self._upcoming = ((step, ref, row) for step in range(start, stop) for ref, row in self._groups(step))
         self._next = next(self._upcoming, None)
         self._asked.clear()
         self._seen.clear()
+        self._shards.clear()
         self._bytes = self._seen_bytes = 0
 
     def advance(self, step: int, begun: int) -> None:
@@ -74,18 +83,28 @@ class Ahead:
         while self._asked and self._asked[0][0] < step:
             self._bytes -= self._asked.popleft()[1]
         while self._seen and self._seen[0][0] < step:
-            self._seen_bytes -= self._seen.popleft()[1]
-        while self._next is not None and self._bytes < self._max_bytes and self._seen_bytes < self._max_bytes:
+            _, size, key = self._seen.popleft()
+            self._seen_bytes -= size
+            self._shards[key] -= 1
+            if not self._shards[key]:
+                del self._shards[key]
+        while self._next is not None and not self._far_enough:
             of, ref, row = self._next
             if of >= begun:
-                self._seen.append((of, row.length))
+                self._seen.append((of, row.length, ref.key))
                 self._seen_bytes += row.length
+                self._shards[ref.key] += 1
                 if (wanted := self._cache.ask(ref, row)) is not None:
                     size, job = wanted
                     self._asked.append((of, size))
                     self._bytes += size
                     self._start(job)
             self._next = next(self._upcoming, None)
+
+    @property
+    def _far_enough(self) -> bool:
+        many = self._max_shards is not None and len(self._shards) >= self._max_shards
+        return many or max(self._bytes, self._seen_bytes) >= self._max_bytes
 
     def close(self) -> None:
         """Drop what has not been sent. The cache is to be closed first, so that nobody waits for it."""
