@@ -112,6 +112,9 @@ class Keeper:
         """
         life, records, run = self._life, self._records, self._run
         barren = 0
+        if (ended := life.patiently(lambda: records.ended(run))) is not None:
+            # A request that had not seen its end has queued it again.
+            return ended
         while True:
             if life.patiently(lambda: records.is_stopped(run)):
                 # A start of an earlier service may still be there.

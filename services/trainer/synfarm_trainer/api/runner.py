@@ -192,6 +192,9 @@ class Runner:
             self._live.pop(run, None)
         if ended is not None:
             self.tell_ended(ended)
+            if life.patiently(lambda: self._tools.records.ended(run)) is None:
+                # Resumed between the record of its end and this, when it was still known here.
+                self.submit(spec)
 
     def _count_restart(self) -> None:
         with self._lock:

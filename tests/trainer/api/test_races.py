@@ -1,0 +1,62 @@
+"""Requests that meet a run at the moment at which it ends, or a store that goes away between two of its objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fastapi.testclient import TestClient
+
+from synfarm.contracts import layout
+from synfarm.storage.protocol import StoreUnavailable
+
+Ended = Callable[[TestClient, str], dict[str, Any]]
+WaitFor = Callable[[Callable[[], Any]], Any]
+
+
+def _run(client: TestClient, job: str) -> str:
+    run: str = client.post("/v1/runs", json={"jobs": [job]}).json()["run"]
+    return run
+
+
+def _state(client: TestClient, run: str) -> str:
+    state: str = client.get(f"/v1/runs/{run}").json()["state"]
+    return state
+
+
+def test_a_resume_between_the_record_of_the_end_and_the_next_run_is_not_lost(service: Any, ended: Ended) -> None:
+    service.plan({"steps": 1, "end": "nan"}, {"steps": 1, "end": "completed"})
+    answers: list[int] = []
+
+    def resume_at_once(operation: str, key: str) -> None:
+        if operation == "create.answer" and key.endswith("/ended.json") and not answers:
+            answers.append(0)
+            answers[0] = client.post(f"/v1/runs/{layout.parse_run(key)}/resume").status_code
+
+    service.store.fault = resume_at_once
+    with service.open() as client:
+        assert ended(client, _run(client, service.add_job()))["state"] == "completed"
+    assert answers == [202]
+
+
+def test_a_run_that_ends_while_a_resume_is_answered_is_not_started_again(
+    service: Any, ended: Ended, wait_for: WaitFor, tmp_path: Path
+) -> None:
+    last = tmp_path / "last"
+    service.plan({"steps": 1, "end": "completed", "after": str(last)})
+    with service.open() as client:
+        run = _run(client, service.add_job())
+        wait_for(lambda: _state(client, run) == "running")
+
+        def end_now(operation: str, key: str) -> None:
+            # The request has seen no end, and asks for a stop.
+            if operation == "head" and key == layout.run_stop(run) and not last.exists():
+                last.touch()
+                wait_for(lambda: _state(client, run) == "completed")
+
+        service.store.fault = end_now
+        assert client.post(f"/v1/runs/{run}/resume").status_code == 202
+        assert last.exists()
+        assert ended(client, run)["state"] == "completed"
+    assert len(list(service.store.list(layout.attempts_prefix(run)))) == 1
