@@ -60,3 +60,42 @@ def test_a_run_that_ends_while_a_resume_is_answered_is_not_started_again(
         assert last.exists()
         assert ended(client, run)["state"] == "completed"
     assert len(list(service.store.list(layout.attempts_prefix(run)))) == 1
+
+
+def test_a_stop_of_a_queued_run_survives_the_loss_of_the_store(service: Any, ended: Ended, wait_for: WaitFor) -> None:
+    service.plan({"steps": 1, "end": "hang"})
+    job = service.add_job()
+    with service.open() as client:
+        first = _run(client, job)
+        wait_for(lambda: _state(client, first) == "running")
+        second = _run(client, job)
+
+        def away(operation: str, key: str) -> None:
+            if operation == "create" and key == layout.run_ended(second):
+                raise StoreUnavailable("away")
+
+        service.store.fault = away
+        assert client.post(f"/v1/runs/{second}/stop").status_code == 503
+        service.store.fault = None
+        assert client.post(f"/v1/runs/{second}/stop").json()["state"] == "stopped"
+        client.post(f"/v1/runs/{first}/stop")
+        assert ended(client, first)["state"] == "stopped"
+
+
+def test_a_resume_survives_the_loss_of_the_store(service: Any, ended: Ended) -> None:
+    service.plan({"steps": 1, "end": "hang"}, {"steps": 1, "end": "completed"})
+    with service.open() as client:
+        run = _run(client, service.add_job())
+        client.post(f"/v1/runs/{run}/stop")
+        assert ended(client, run)["state"] == "stopped"
+
+        def away(operation: str, key: str) -> None:
+            if operation == "delete" and key == layout.run_stop(run):
+                raise StoreUnavailable("away")
+
+        service.store.fault = away
+        assert client.post(f"/v1/runs/{run}/resume").status_code == 503
+        service.store.fault = None
+        assert ended(client, run)["state"] == "stopped", "it can be asked for again"
+        assert client.post(f"/v1/runs/{run}/resume").status_code == 202
+        assert ended(client, run)["state"] == "completed"

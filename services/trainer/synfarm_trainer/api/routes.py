@@ -14,6 +14,7 @@ from synfarm.contracts.pages import CheckpointList, EvalTable, MetricsPage
 from synfarm.contracts.problems import ProblemError
 from synfarm.contracts.runs import RunEnded, RunRequest, RunSpec, RunState
 from synfarm.contracts.views import RunPage, RunView
+from synfarm.storage.protocol import StoreUnavailable
 from synfarm.web import CurrentPrincipal, event_stream
 from synfarm_trainer.api.checkpoints import list_checkpoints
 from synfarm_trainer.api.records import RunRecords
@@ -147,9 +148,13 @@ class RunRoutes:
         if self.records.ended(run) is None:
             self.records.stop(run, who.owner)
             if self.runner.request_stop(run):
-                step = self.records.checkpoint_step(run) or 0
-                ended = RunEnded(run=run, state=RunState.STOPPED, step=step, ended_at=utc_now())
-                self.records.end(ended.model_copy(update={"evals": self.records.evals(run)}))
+                try:
+                    step, evals = self.records.checkpoint_step(run) or 0, self.records.evals(run)
+                    ended = RunEnded(run=run, state=RunState.STOPPED, step=step, evals=evals, ended_at=utc_now())
+                    self.records.end(ended)
+                except StoreUnavailable:
+                    self.runner.submit(spec)  # its turn ends it, if no second request does
+                    raise
                 self.runner.tell_ended(ended)
         return self.views.view(spec)
 
@@ -169,7 +174,11 @@ class RunRoutes:
                 409, "run_stopping", f"Run {run} is still stopping.", hint="Ask again once its state is 'stopped'."
             )
         if ended is not None:
-            self.records.reopen(run)
+            try:
+                self.records.reopen(run)
+            except StoreUnavailable:
+                self.runner.submit(spec)  # half reopened it is a run that stops, which someone must end
+                raise
         self.runner.submit(spec)
         return self.views.view(spec)
 
