@@ -99,3 +99,26 @@ def test_a_resume_survives_the_loss_of_the_store(service: Any, ended: Ended) -> 
         assert ended(client, run)["state"] == "stopped", "it can be asked for again"
         assert client.post(f"/v1/runs/{run}/resume").status_code == 202
         assert ended(client, run)["state"] == "completed"
+
+
+def test_a_stream_of_a_resumed_run_that_waits_does_not_end(service: Any, ended: Ended, wait_for: WaitFor) -> None:
+    service.plan({"steps": 1, "end": "hang"}, {"steps": 1, "end": "completed"})
+    job = service.add_job()
+    with service.open() as client:
+        run = _run(client, job)
+        wait_for(lambda: _state(client, run) == "running")
+        client.post(f"/v1/runs/{run}/stop")
+        assert ended(client, run)["state"] == "stopped"
+        other = _run(client, job)
+        wait_for(lambda: _state(client, other) == "running")
+        assert client.post(f"/v1/runs/{run}/resume").json()["state"] == "queued"
+
+        def stop_other(operation: str, key: str) -> None:
+            # Asked for by the first event of the stream below: the run's turn comes only then.
+            if operation == "get" and key == layout.run(run):
+                service.store.fault = None
+                client.post(f"/v1/runs/{other}/stop")
+
+        service.store.fault = stop_other
+        text = client.get(f"/v1/runs/{run}/events").text
+        assert text.rstrip().splitlines()[-1].count('"state":"completed"') == 1, text

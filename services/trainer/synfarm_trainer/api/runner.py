@@ -99,6 +99,7 @@ class Runner:
             live = self._live[spec.run] = LiveRun()
             if not sets:
                 live.change(reason=f"waits: {self._placement.refusal(spec)}")
+            self._tools.hub.log(spec.run).reopen()
             self._queue.add(Waiting(spec.run, spec.owner, sets))
             self._wake.notify_all()
 
@@ -114,8 +115,10 @@ class Runner:
             return False
 
     def tell_ended(self, record: RunEnded) -> None:
-        """The last event of the run's stream."""
-        tell_ended(self._tools.hub, record)
+        """The last event of the run's stream, unless it was resumed meanwhile."""
+        with self._lock:
+            if record.run not in self._live:
+                tell_ended(self._tools.hub, record)
 
     # -- the threads --------------------------------------------------------------------------------------------
 

@@ -50,6 +50,11 @@ class EventLog:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(signal.set)
 
+    def reopen(self) -> None:
+        """The run goes on: streams no longer end after the newest event."""
+        with self._lock:
+            self._closed = False
+
     def after(self, sequence: int) -> list[Event] | None:
         """Events after ``sequence``, or None if some of them are forgotten or it lies in the future."""
         with self._lock:
