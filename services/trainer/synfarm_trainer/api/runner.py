@@ -15,6 +15,7 @@ from synfarm_trainer.api.placement import Placement
 from synfarm_trainer.api.queue import RunQueue, Waiting
 from synfarm_trainer.launch.devices import DeviceSet
 from synfarm_trainer.launch.leases import Lease, Leases
+from synfarm_trainer.launch.protocol import LauncherAway
 
 __all__ = ["Runner", "RunnerLimits"]
 
@@ -105,14 +106,27 @@ class Runner:
 
     def request_stop(self, run: str) -> bool:
         """Act on a ``stop.json`` that has been written. True if the run was still queued: the caller ends it."""
+        gone = self._is_gone(run)
         with self._lock:
-            if run in self._queue:
+            if run in self._queue and gone:
                 self._queue.remove(run)
                 del self._live[run]
                 return True
             if run in self._live:
                 self._live[run].ask_to_stop()
             return False
+
+    def _is_gone(self, run: str) -> bool:
+        """Whether nothing of a run that is queued is left of an earlier service; what is left is asked to end."""
+        launcher = self._tools.launcher
+        with self._lock:
+            if run not in self._queue or not launcher.outlives_service:
+                return True
+        try:
+            launcher.clear(run)
+        except LauncherAway:
+            return False
+        return True
 
     def tell_ended(self, record: RunEnded) -> None:
         """The last event of the run's stream, unless it was resumed meanwhile."""

@@ -184,6 +184,19 @@ def test_a_stop_waits_for_the_pods_to_save(
         assert client.get(f"/v1/runs/{run}").json()["step"] == 5
 
 
+def test_a_stop_of_a_run_that_waits_here_ends_what_an_earlier_service_left_in_the_cluster(
+    api: FakeApi, open_service: Callable[[], TestClient]
+) -> None:
+    with open_service() as client:
+        run = _submit(client)
+        _until(lambda: f"run-{run}" in api.jobsets, "the JobSet is made")
+    client = open_service()  # not entered: no thread takes what is queued, as if all were busy
+    client.post(f"/v1/runs/{run}/resume")
+    assert client.post(f"/v1/runs/{run}/stop").json()["state"] == "stopping"
+    api.let_go(f"run-{run}")
+    assert client.post(f"/v1/runs/{run}/stop").json()["state"] == "stopped"
+
+
 def test_restarts_without_progress_end_with_the_pods_last_words(
     api: FakeApi, open_service: Callable[[], TestClient]
 ) -> None:
