@@ -117,7 +117,7 @@ class Keeper:
             return ended
         while True:
             if life.patiently(lambda: records.is_stopped(run)):
-                # A start of an earlier service may still be there.
+                # A start of an earlier service may still be there, or one that was made and its answer lost.
                 life.patiently(lambda: self._launcher.clear(run), self._live)
                 return self.end(RunState.STOPPED, None)
             outcome, attempt, tail = self._attempt()
@@ -126,7 +126,7 @@ class Keeper:
             if outcome.ending == "failed":
                 return self.end(RunState.FAILED, outcome.reason)
             if life.patiently(lambda: records.is_stopped(run)):
-                return self.end(RunState.STOPPED, None)
+                continue
             life.breathe(0)
             if self._is_taken_over(attempt):
                 _log.warning("run_taken_over", run=run, attempt=attempt.number)
@@ -183,9 +183,8 @@ class Keeper:
         self._narrator.tell()
         if child is None:
             _log.info("attempt_starts", run=run, attempt=number, resumed_step=resumed, devices=self._devices.name)
-            ranks = self._spec.ranks
             try:
-                child = patiently(lambda: self._launcher.start(run, number, ranks, self._devices), live)
+                child = patiently(lambda: self._start(number), live)
             except OSError as error:
                 return Outcome("crashed", f"the training processes could not be started: {error}"), attempt, ""
         started, kept = child, False
@@ -198,6 +197,15 @@ class Keeper:
         finally:
             if not kept:
                 patiently(started.kill)
+
+    def _start(self, attempt: int) -> Child:
+        try:
+            return self._launcher.start(self._run, attempt, self._spec.ranks, self._devices)
+        except LauncherAway as error:
+            if self._live.stop_asked.is_set():
+                # A start that may be refused for ever, as for a missing right, is not waited for any longer.
+                raise OSError(f"{error}") from error
+            raise
 
     def _follow(self, child: Child, attempt: int) -> Outcome:
         """Fold the news until the start has ended."""

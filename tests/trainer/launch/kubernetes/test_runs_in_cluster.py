@@ -21,7 +21,9 @@ from synfarm.settings import AuthSettings
 from synfarm.storage.memory import MemoryStore
 from synfarm_trainer.api.records import RunRecords, new_ulid
 from synfarm_trainer.app import build_app
+from synfarm_trainer.launch.kubernetes.connection import Connection
 from synfarm_trainer.launch.kubernetes.settings import KubernetesSettings
+from synfarm_trainer.launch.protocol import LauncherAway
 from synfarm_trainer.settings import TrainerSettings
 
 JOB = "01hzzzzzzzzzzzzzzzzzzzzzz0"
@@ -195,6 +197,20 @@ def test_a_stop_of_a_run_that_waits_here_ends_what_an_earlier_service_left_in_th
     assert client.post(f"/v1/runs/{run}/stop").json()["state"] == "stopping"
     api.let_go(f"run-{run}")
     assert client.post(f"/v1/runs/{run}/stop").json()["state"] == "stopped"
+
+
+def test_a_run_that_can_never_be_started_can_be_stopped(
+    api: FakeApi, open_service: Callable[[], TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise LauncherAway("the service account lacks a right")
+
+    monkeypatch.setattr(Connection, "create", refuse)
+    with open_service() as client:
+        run = _submit(client)
+        _until(lambda: "lacks a right" in (client.get(f"/v1/runs/{run}").json()["reason"] or ""), "the wait is told")
+        client.post(f"/v1/runs/{run}/stop")
+        _until(lambda: client.get(f"/v1/runs/{run}").json()["state"] == "stopped", "its end")
 
 
 def test_restarts_without_progress_end_with_the_pods_last_words(
