@@ -9,19 +9,31 @@ import uvicorn
 from pydantic import ValidationError
 
 from synfarm.auth import Authenticator, bind_is_allowed, load_keys
+from synfarm.contracts.wording import in_words
 from synfarm.settings import AuthSettings, ProcessSettings, StoreSettings
 from synfarm.storage.opening import open_proven, tell_unusable
 from synfarm.storage.protocol import StoreError
 from synfarm.telemetry import configure_logging, get_logger
 from synfarm_trainer.app import build_app
+from synfarm_trainer.launch.kubernetes.settings import KubernetesSettings
 from synfarm_trainer.settings import TrainerSettings
 from synfarm_trainer.sinks.opening import SinkSettings, missing_packages
+
+_KINDS = (TrainerSettings, AuthSettings, SinkSettings, KubernetesSettings)
 
 
 def _refused(log: Any, error: Exception) -> int:
     """The settings do not allow to serve; the error names the one to correct."""
-    log.error("settings_refused", error=str(error), hint="correct the setting that is named and start again")
+    told = _named(error) if isinstance(error, ValidationError) else str(error)
+    log.error("settings_refused", error=told, hint="correct the setting that is named and start again")
     return 2
+
+
+def _named(error: ValidationError) -> str:
+    """With the variable's name, which the error has not; of a fault between several its own words have it."""
+    field = error.errors()[0]["loc"][:1]
+    prefix = next((str(kind.model_config.get("env_prefix")) for kind in _KINDS if kind.__name__ == error.title), "")
+    return f"{prefix}{field[0]}".upper() + f": {in_words(error)}" if field else in_words(error)
 
 
 def main() -> int:
@@ -30,7 +42,7 @@ def main() -> int:
     configure_logging(process.log_level, process.log_format, process="trainer")
     log = get_logger(__name__)
     try:
-        settings, auth = TrainerSettings(), AuthSettings()
+        settings, auth, sinks = TrainerSettings(), AuthSettings(), SinkSettings()
     except ValidationError as error:
         return _refused(log, error)
     keys = load_keys(auth.auth_keys_file)
@@ -43,7 +55,7 @@ def main() -> int:
         return 2
     if auth.auth == "off":
         log.warning("auth_off", hint="everyone who reaches this port is an administrator")
-    for sink, cure in missing_packages(SinkSettings()).items():
+    for sink, cure in missing_packages(sinks).items():
         log.warning("sink_not_installed", sink=sink, hint=cure)
     try:
         store = open_proven(StoreSettings())
