@@ -86,6 +86,14 @@ def test_later_attempts_replace_what_they_went_back_behind(site: Site) -> None:
     assert site.curve.last(RUN, [0, 1, 2, 3]) == (2, _line(12, 2.0))
 
 
+def test_an_attempt_that_died_before_its_first_step_takes_no_steps_away(site: Site) -> None:
+    # It was opened before the checkpoint of step 20 was committed, from which the next one went on.
+    for number, resumed, first, last in ((0, 0, 1, 23), (1, 10, 0, -1), (2, 20, 21, 22)):
+        site.attempt(number, resumed)
+        site.upload(number, first, last)
+    assert site.seen() == [(step, 0.0) for step in range(1, 21)] + [(21, 2.0), (22, 2.0)]
+
+
 def test_an_attempt_that_passed_over_its_checkpoint_tells_its_start_by_its_first_step(site: Site) -> None:
     site.attempt(0, 0)
     site.upload(0, 1, 10)

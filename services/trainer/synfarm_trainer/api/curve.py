@@ -62,19 +62,23 @@ class RunCurve:
         """In order of steps, apart from each other."""
         found: list[_Span] = []
         high: int | None = None
-        for number in reversed(self.records.attempts(run)):
-            low = self._start(run, number)
-            if high is None or low < high:
+        attempts = self.records.attempts(run)
+        for number in reversed(attempts):
+            low = self._start(run, number, newest=number == attempts[-1])
+            if low is not None and (high is None or low < high):
                 found.append(_Span(number, low, high))
                 high = low
         return found[::-1]
 
-    def _start(self, run: str, number: int) -> int:
+    def _start(self, run: str, number: int, *, newest: bool) -> int | None:
         """The step that the attempt went on from. Its first step tells it best: it may have passed over a checkpoint
-        that was not whole, of which the record does not know."""
+        that was not whole, of which the record does not know. None of an older one that took no step: it replaces
+        nothing."""
         first = first_step(self.files.journal(run, number)) or self.parts.first_step(run, number)
         if first is not None:
             return first - 1
+        if not newest:
+            return None
         record = self.records.attempt(run, number)
         return record.resumed_step if record is not None else 0
 
