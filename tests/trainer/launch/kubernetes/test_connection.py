@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from fake_kubernetes import FakeApi
 
@@ -91,6 +92,14 @@ def test_what_is_going_away_is_waited_for(api: FakeApi, launcher: KubernetesLaun
     assert outcome.ending == "stopped"
     assert launcher.clear(RUN) == 0
     assert launcher.adopt(RUN) is None
+
+
+def test_an_answer_that_is_no_object_is_no_news(launcher: KubernetesLauncher, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a proxy in between."""
+    answer = httpx.Response(502, json=["bad gateway"])
+    monkeypatch.setattr(httpx.Client, "request", lambda *_, **__: answer)
+    with pytest.raises(LauncherAway, match="sends no JSON object"):
+        launcher.adopt(RUN)
 
 
 def test_deleted_by_someone_else(api: FakeApi, launcher: KubernetesLauncher) -> None:

@@ -113,10 +113,12 @@ class Connection:
             headers = {"Authorization": f"Bearer {token}"} if token else {}
             answer = self._client.request(method, path, headers=headers, **content)
             body = answer.json()
+            if not isinstance(body, dict):
+                raise ValueError("no object")
         except (httpx.HTTPError, OSError) as error:
             raise LauncherAway(f"the Kubernetes API does not answer: {error!r}") from error
         except ValueError as error:
-            raise LauncherAway(f"what answers for the Kubernetes API sends no JSON ({method} {path})") from error
+            raise LauncherAway(f"what answers for the Kubernetes API sends no JSON object ({method} {path})") from error
         status, message = answer.status_code, str(body.get("message", ""))[:500]
         if status < 300:
             return dict(body)
