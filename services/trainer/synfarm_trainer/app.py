@@ -77,7 +77,11 @@ def build_app(
     *,
     launcher: Launcher | None = None,
 ) -> FastAPI:
-    """The service over ``store``; the runner starts and ends with the application."""
+    """The service over ``store``; the runner starts and ends with the application.
+
+    Raises:
+        OSError, ValueError: the settings cannot be served; the message names the one to correct.
+    """
     files = RunFiles(settings.state_dir.resolve())
     hub = EventHub(new_ulid())
     records = RunRecords(store)
@@ -93,7 +97,9 @@ def build_app(
     tools = Keeping(
         records=records, launcher=launcher or place.launcher, hub=hub, open_tail=place.open_tail, limits=limits
     )
-    runner = Runner(tools, placement, Leases(settings.lease_dir))
+    leases = Leases(settings.lease_dir)
+    leases.prove(place.sets)
+    runner = Runner(tools, placement, leases)
     curve = RunCurve(records, parts, files, runner.follows)
     views = RunViews(records, runner, curve)
     submission = Submission(store, records, _resolve, placement)

@@ -152,6 +152,14 @@ def test_a_set_that_another_service_has_is_waited_for(service: Any, wait_for: Wa
         assert ended(client, run)["state"] == "completed"
 
 
+def test_a_folder_of_leases_that_cannot_be_written_is_refused_at_the_start(service: Any) -> None:
+    (service.state_dir / "leases").write_text("a file")
+    service.open()
+    service.settings["devices"] = "0"
+    with pytest.raises(ValueError, match="SYNFARM_TRAINER_LEASE_DIR: "):
+        service.open()
+
+
 def test_a_run_that_no_set_can_take_any_more_says_so(service: Any, wait_for: WaitFor) -> None:
     service.plan({"steps": 1, "end": "hang"})
     job = service.add_job()

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from synfarm_trainer.launch.devices import DeviceSet
 
 __all__ = ["Lease", "Leases"]
+
+
+_SETTING = "SYNFARM_TRAINER_LEASE_DIR"
 
 
 class Lease:
@@ -30,6 +34,20 @@ class Leases:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+
+    def prove(self, sets: Sequence[DeviceSet]) -> None:
+        """
+        Raises:
+            ValueError: locks of their GPUs cannot be made in the folder; names the setting.
+        """
+        if not any(devices.gpus for devices in sets):
+            return
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"{_SETTING}: {error}; name a folder that this user can write") from error
+        if not os.access(self._folder, os.W_OK | os.X_OK):
+            raise ValueError(f"{_SETTING}: {self._folder} is not this user's to write; name another folder")
 
     def take(self, devices: DeviceSet) -> Lease | None:
         """The lease of all GPUs of a set, or None while another service has one of them. CPUs need none.
