@@ -111,6 +111,13 @@ def test_data_is_on_named_volumes_and_nothing_of_the_host_is_mounted(
     assert seaweedfs["volumes"].keys().isdisjoint(compose["volumes"]), "two servers must not share a data folder"
 
 
+def test_what_the_trainer_compiles_and_downloads_is_kept(compose: dict[str, Any]) -> None:
+    """Its root is read-only, and every rank of every start would compile its loops anew: half a minute."""
+    trainer = compose["services"]["trainer"]
+    places = [volume.partition(":")[2] for volume in trainer["volumes"]]
+    assert any(trainer["environment"].get("XDG_CACHE_HOME", "").startswith(f"{place}/") for place in places)
+
+
 def test_every_service_is_watched_restarted_and_its_log_bounded(
     compose: dict[str, Any], dockerfiles: dict[str, str]
 ) -> None:
