@@ -62,8 +62,9 @@ class StoreTail:
         store, evals = self._records.store, layout.evals_prefix(self._run)
         for info in store.list(evals):
             step_text, _, name = info.key.removeprefix(evals).partition("/")
-            if name.endswith(".json") and self._is_new(info.key):
+            if name.endswith(".json") and info.key not in self._seen:
                 told = json.loads(store.get(info.key))
+                self._seen.add(info.key)  # not before: a store that goes away here is asked for it again
                 yield _line("eval", {**told, "step": int(step_text), "name": name.removesuffix(".json")})
 
     def _is_new(self, mark: str) -> bool:

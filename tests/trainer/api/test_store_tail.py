@@ -1,0 +1,29 @@
+"""News of ranks elsewhere: what a store that goes away in between kept back is told when it is there again."""
+
+from __future__ import annotations
+
+from synfarm.contracts import layout
+from synfarm.storage.memory import MemoryStore
+from synfarm.storage.protocol import StoreUnavailable
+from synfarm_trainer.api.metrics_parts import MetricsParts
+from synfarm_trainer.api.records import RunRecords, new_ulid
+from synfarm_trainer.api.store_tail import StoreTail
+
+
+def test_an_evaluation_that_could_not_be_read_is_told_later() -> None:
+    run, store = new_ulid(), MemoryStore()
+    records = RunRecords(store)
+    key = layout.eval_record(run, 20, "knn.json")
+    store.put(key, b'{"top1": 0.25}')
+    tail = StoreTail(records, MetricsParts(store), run, records.open_attempt(run).number, 0.0)
+
+    def away(operation: str, asked: str) -> None:
+        if operation == "get" and asked == key:
+            raise StoreUnavailable("away")
+
+    store.fault = away
+    assert tail.read() == []
+    store.fault = None
+    (line,) = tail.read()
+    assert (line.type, line.data) == ("eval", {"top1": 0.25, "step": 20, "name": "knn"})
+    assert tail.read() == []
