@@ -27,3 +27,13 @@ def test_an_evaluation_that_could_not_be_read_is_told_later() -> None:
     (line,) = tail.read()
     assert (line.type, line.data) == ("eval", {"top1": 0.25, "step": 20, "name": "knn"})
     assert tail.read() == []
+
+
+def test_what_comes_just_before_the_end_is_told() -> None:
+    run, store = new_ulid(), MemoryStore()
+    records = RunRecords(store)
+    tail = StoreTail(records, MetricsParts(store), run, records.open_attempt(run).number, 3600.0)
+    assert tail.read(last=True) == []
+    store.put(layout.eval_record(run, 20, "knn.json"), b'{"top1": 0.25}')
+    assert tail.read() == [], "the last look was just now"
+    assert [line.type for line in tail.read(last=True)] == ["eval"]

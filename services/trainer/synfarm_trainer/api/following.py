@@ -20,8 +20,9 @@ __all__ = ["Narrator", "OpenTail", "Tail", "tell_ended"]
 class Tail(Protocol):
     """Where the news of one start come from."""
 
-    def read(self) -> Sequence[JournalLine]:
-        """What has come since the last call; never waits for more."""
+    def read(self, *, last: bool = False) -> Sequence[JournalLine]:
+        """What has come since the last call; never waits for more. ``last``: the start has ended, nothing comes after
+        this call."""
 
 
 class Narrator:
@@ -34,7 +35,7 @@ class Narrator:
 
     def fold(self, tail: Tail, *, last: bool) -> None:
         """Take in what has come; ``last`` tells the step in any case."""
-        for line in tail.read():
+        for line in tail.read(last=last):
             self._live.fold(line)
             if line.type in {"checkpoint", "eval", "segment"}:
                 self._hub.log(self._run).publish(EventType(line.type), line.data)

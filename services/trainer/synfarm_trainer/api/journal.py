@@ -37,7 +37,7 @@ class JournalTail:
     def __init__(self, path: Path) -> None:
         self._path, self._offset = path, 0
 
-    def read(self) -> list[JournalLine]:
+    def read(self, *, last: bool = False) -> list[JournalLine]:
         """The new complete lines; malformed ones are logged and left out."""
         found: list[JournalLine] = []
         while chunk := self._complete_lines():

@@ -20,7 +20,7 @@ __all__ = ["StoreTail"]
 
 
 class StoreTail:
-    """What has come since the last look, which is not repeated before ``seconds`` have passed.
+    """What has come since the last look, which is not repeated before ``seconds`` have passed, but for the last one.
 
     A start may be replaced by the cluster while it is followed: the newest attempt's news count.
     """
@@ -31,9 +31,9 @@ class StoreTail:
         self._step = 0
         self._seen: set[str] = set()
 
-    def read(self) -> list[JournalLine]:
+    def read(self, *, last: bool = False) -> list[JournalLine]:
         """The lines that a journal would have. A store that is away has no news."""
-        if time.monotonic() - self._looked < self._seconds:
+        if not last and time.monotonic() - self._looked < self._seconds:
             return []
         found: list[JournalLine] = []
         try:
