@@ -121,8 +121,13 @@ def place(tmp_path: Path, write_dataset: Callable[..., Any]) -> Iterator[Place]:
 
 
 def _damage(store: ObjectStore, job: str, chance: random.Random) -> set[tuple[str, int]]:
-    """Overwrite the head of some images where they lie; no two of one caption."""
-    chosen = {index: chance.randrange(IMAGES) for index in chance.sample(range(CAPTIONS), DAMAGED)}
+    """Overwrite the head of some images where they lie; no two of one caption.
+
+    In a few shards only: each must be read several times before it is believed to be damaged.
+    """
+    units = chance.sample(range(CAPTIONS // PER_UNIT), 5)
+    captions = [unit * PER_UNIT + place for unit in units for place in range(PER_UNIT)]
+    chosen = {index: chance.randrange(IMAGES) for index in chance.sample(captions, DAMAGED)}
     found: set[tuple[str, int]] = set()
     for unit in sorted({index // PER_UNIT for index in chosen}):
         commit = Commit.from_bytes(store.get(layout.commit(job, unit)))
