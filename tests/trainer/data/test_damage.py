@@ -55,6 +55,7 @@ def test_damage_in_transit_is_fetched_again_until_right(noisy) -> None:
 
 def test_a_store_that_is_away_is_waited_for(noisy) -> None:
     store, dataset = noisy
+    ref = dataset.shards[0]
     left = [StoreUnavailable("away")] * 6
 
     def fault(operation: str, key: str) -> None:
@@ -62,7 +63,7 @@ def test_a_store_that_is_away_is_waited_for(noisy) -> None:
             raise left.pop()
 
     store.fault = fault
-    assert ShardCache(store, 1 << 20, wait_seconds=0.001).get(dataset.shards[0]).intact
+    assert ShardCache(store, 1 << 20, wait_seconds=0.001).get(ref).intact
     assert not left
 
 
