@@ -6,72 +6,26 @@ import time
 
 import numpy as np
 import torch
+from loader_job import VIEWS, write_job
 from numpy.typing import NDArray
 
-from synfarm.contracts import layout
-from synfarm.contracts.commits import GroupRow, SampleMeta, ShardRef
-from synfarm.contracts.ids import caption_id
-from synfarm.contracts.jobs import ConceptKind
 from synfarm.storage.memory import MemoryStore
-from synfarm.storage.shard_writer import ShardWriter
 from synfarm_render_worker.encoding import encode
 from synfarm_trainer.config import TrainConfig
 from synfarm_trainer.data.fetch import ShardCache
 from synfarm_trainer.data.loader import Loader
-from synfarm_trainer.data.manifest import Dataset
-from synfarm_trainer.data.plan import GroupTable, Plan
+from synfarm_trainer.data.manifest import Dataset, load_dataset
+from synfarm_trainer.data.plan import Plan
 from synfarm_trainer.presets import resolve
 
 __all__ = ["host_and_device"]
 
-_JOB, _VIEWS, _PER_SHARD = "01hzzzzzzzzzzzzzzzzzzzzzz0", 4, 16
-
 
 def _stored(store: MemoryStore, pictures: NDArray[np.uint8]) -> Dataset:
     """Captions of four of ``pictures`` each, as the farm packs them."""
-    shards: list[ShardRef] = []
-    rows: list[GroupRow] = []
-    side, captions = pictures.shape[1], len(pictures) // _VIEWS
     files = [encode(picture, "jpg", 90) for picture in pictures]
-    for start in range(0, captions, _PER_SHARD):
-        writer = ShardWriter()
-        for index in range(start, min(start + _PER_SHARD, captions)):
-            meta = SampleMeta(
-                caption_id=caption_id(_JOB, index),
-                caption=f"thing {index}",
-                concept=f"thing {index % 4}",
-                kind=ConceptKind.OBJECT,
-                template="c",
-                second=None,
-                seeds=tuple(range(_VIEWS)),
-                renderer="collage",
-                model=None,
-                revision=None,
-                sampler=None,
-                steps=None,
-                guidance=None,
-                render_size=side,
-                size=side,
-                image_format="jpg",
-                quality=90,
-            )
-            writer.add(index, files[index * _VIEWS : (index + 1) * _VIEWS], meta)
-        shard = writer.finish()
-        ref = ShardRef(key=layout.shard(_JOB, start, shard.sha256), sha256=shard.sha256, size=len(shard.data))
-        store.put(ref.key, shard.data)
-        shards.append(ref)
-        rows += shard.groups
-    shard_of = [place // _PER_SHARD for place in range(captions)]
-    names = [row.concept for row in rows]
-    table = GroupTable.build([row.caption_id for row in rows], shard_of, names)
-    return Dataset(
-        tuple(shards),
-        tuple(rows),
-        tuple(shard_of),
-        tuple(sorted(set(names))),
-        table,
-        np.zeros(len(shards), dtype=np.uint8),
-    )
+    job = write_job(store, files, len(files) // VIEWS, pictures.shape[1], 90)
+    return load_dataset(store, [job], views=VIEWS)
 
 
 def _timed(store: MemoryStore, dataset: Dataset, config: TrainConfig, device: torch.device) -> tuple[float, float]:

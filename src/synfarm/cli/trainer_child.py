@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from synfarm.cli.child import run_child
 from synfarm.cli.exits import CommandFailed, ExitCode
 
 if TYPE_CHECKING:
@@ -49,26 +48,8 @@ def run_trainer_part(
     if find_spec(_PACKAGE) is None or find_spec("torch") is None:
         raise CommandFailed("this needs the trainer's packages: pip install 'synfarm[trainer]'.", ExitCode.REFUSED)
     command = [sys.executable, "-m", f"{_PACKAGE}.{part}", *words]
-    # stderr goes to a file: libraries write much to it, of which the last line alone is wanted, and only of a failure.
-    with tempfile.TemporaryFile() as said:
-        with subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=said,
-            env={**os.environ, **environment},
-            text=True,
-        ) as child:
-            assert child.stdout is not None
-            try:
-                for line in child.stdout:
-                    tell(line.rstrip("\n"))
-                code = child.wait()
-            finally:
-                child.kill()
-        said.seek(0)
-        lines = said.read().decode(errors="replace").strip().splitlines()
+    code, last = run_child(command, {**os.environ, **environment}, tell)
     if code != 0:
-        _, _, reason = (lines[-1] if lines else "").partition(": ")
+        _, _, reason = last.partition(": ")
         told = reason or f"it ended with code {code} and gave no reason"
         raise CommandFailed(told if told.endswith(".") else f"{told}.", _CODES.get(code, ExitCode.FAILED))

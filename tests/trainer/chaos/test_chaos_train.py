@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from tests.fault_proxy import FaultProxy
 from tests.trainer.chaos.faults import PROCESS_FAULTS, STORE_FAULTS, Site, Strike
-from tests.trainer.chaos.trainer_service import FINAL, TrainerService, until
+from tests.trainer.chaos.trainer_service import FINAL, SMALL_RUN, TrainerService, until
 
 from synfarm.contracts import layout
 from synfarm.contracts.base import utc_now
@@ -37,32 +37,16 @@ CAPTIONS, IMAGES, PER_UNIT = 512, 4, 8
 DAMAGED = 20
 """Images of 2,048: one in a hundred."""
 SMALL: dict[str, object] = {
-    "data.captions_per_batch": 12,
+    **SMALL_RUN,
     "data.block_shards": 4,
     # Less than the data set, so that every epoch asks the store again.
     "data.cache_mib": 1,
     "data.cache_disk_mib": 1,
     "data.fetch_threads": 4,
     "data.max_refill_rate": 0.05,
-    "data.cell_captions": 2,
-    "augment.size": 16,
-    "local_crops.count": 2,
-    "local_crops.size": 8,
-    "model.width": 32,
-    "model.depth": 2,
-    "model.heads": 2,
-    "model.drop_path": 0.2,
-    "objective.head_hidden": 32,
-    "objective.head_out": 16,
-    "objective.ibot_weight": 1.0,
-    "objective.prototypes": 24,
-    "objective.patch_hidden": 32,
-    "objective.patch_bottleneck": 16,
-    "schedule.warmup_steps": 2,
     "checkpoint.every_steps": 10,
     "eval.knn": False,
     "eval.patch_pca": False,
-    "execution.threads": 1,
 }
 QUICK = {"SYNFARM_STORE_READ_TIMEOUT": "3", "SYNFARM_STORE_CONNECT_TIMEOUT": "2"}
 

@@ -17,9 +17,29 @@ from synfarm.local.ports import HeldPorts
 from synfarm.settings import StoreSettings
 from synfarm_trainer.launch.leftovers import end_marked, mark_of, marked
 
-__all__ = ["TrainerService", "until"]
+__all__ = ["FINAL", "SMALL_RUN", "TrainerService", "until"]
 
 FINAL = {"completed", "failed", "stopped"}
+SMALL_RUN: dict[str, object] = {
+    "data.captions_per_batch": 12,
+    "data.cell_captions": 2,
+    "augment.size": 16,
+    "local_crops.count": 2,
+    "local_crops.size": 8,
+    "model.width": 32,
+    "model.depth": 2,
+    "model.heads": 2,
+    "model.drop_path": 0.2,
+    "objective.head_hidden": 32,
+    "objective.head_out": 16,
+    "objective.ibot_weight": 1.0,
+    "objective.prototypes": 24,
+    "objective.patch_hidden": 32,
+    "objective.patch_bottleneck": 16,
+    "schedule.warmup_steps": 2,
+    "execution.threads": 1,
+}
+"""Every term of the method on a very small network: overrides of `tiny`."""
 
 
 def until(condition: Callable[[], Any], what: str, seconds: float = 120.0) -> Any:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.trainer.chaos.trainer_service import TrainerService, until
+from tests.trainer.chaos.trainer_service import SMALL_RUN, TrainerService, until
 
 from synfarm.contracts import layout
 from synfarm.contracts.base import utc_now
@@ -23,27 +23,11 @@ from synfarm.settings import StoreSettings
 from synfarm.storage.protocol import ObjectStore
 
 SMALL: dict[str, object] = {
-    "data.captions_per_batch": 12,
+    **SMALL_RUN,
     "data.block_shards": 3,
-    "augment.size": 16,
-    "data.cell_captions": 2,
-    "local_crops.count": 2,
-    "local_crops.size": 8,
-    "model.width": 32,
-    "model.depth": 2,
-    "model.heads": 2,
-    "model.drop_path": 0.2,
-    "objective.head_hidden": 32,
-    "objective.head_out": 16,
-    "objective.ibot_weight": 1.0,
-    "objective.prototypes": 24,
-    "objective.patch_hidden": 32,
-    "objective.patch_bottleneck": 16,
     "schedule.steps": 12,
-    "schedule.warmup_steps": 2,
     "checkpoint.every_steps": 3,
     "eval.bootstrap": 50,
-    "execution.threads": 1,
 }
 
 
