@@ -26,7 +26,8 @@ from synfarm.contracts.manifests import Counts
 from synfarm.contracts.runs import RunState
 from synfarm.contracts.views import JobView, RunView
 from synfarm.local.state import StackState
-from synfarm_trainer.data.plan import GroupTable, held_out_rows
+from synfarm_trainer.data.held_out import held_out_set
+from synfarm_trainer.data.plan import GroupTable
 from synfarm_trainer.presets import resolve
 
 ID = "01hzzzzzzzzzzzzzzzzzzzzzzz"
@@ -142,7 +143,7 @@ def test_too_few_captions_are_refused_with_the_least_that_will_do() -> None:
         made = int(planned / 1.1)
         ids = [caption_id("01hzzzzzzzzzzzzzzzzzzzzzz0", index) for index in range(made)]
         table = GroupTable.build(ids, [0] * made, [str(index % concepts) for index in range(made)])
-        left = made - int(held_out_rows(table, 0, data.held_out).sum())
+        left = made - int(held_out_set(table, 0, data.held_out).unpack(0, len(table)).sum())
         assert left >= data.captions_per_batch
 
 

@@ -8,8 +8,8 @@ __all__ = ["Laps"]
 
 
 class Laps:
-    """Seconds by part: ``data`` (waiting for the batch), ``between`` (records, checkpoints and evaluations since the
-    step before), then as they are named.
+    """Seconds by part: ``data`` (waiting for the batch), ``between`` (records and checkpoints since the step
+    before; evaluations are no part of a step), then as they are named.
 
     On a GPU the host waits for its kernels where it needs a number: in ``gradients`` of one rank, in ``exchange`` of
     several.

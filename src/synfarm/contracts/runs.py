@@ -202,8 +202,9 @@ class StepMetrics(Contract):
     refilled: int = Field(default=0, ge=0)
     """Samples replaced so far because of damage at rest."""
     split: dict[str, float] = Field(default_factory=dict)
-    """``seconds`` of the first rank by what they were spent on: ``data``, ``between`` (records, checkpoints and
-    evaluations since the step before), ``gradients``, ``exchange`` (of several ranks), ``update``."""
+    """``seconds`` of the first rank by what they were spent on: ``data``, ``between`` (records and checkpoints
+    since the step before; evaluations are no part of a step), ``gradients``, ``exchange`` (of several ranks),
+    ``update``."""
     monitors: dict[str, float] = Field(default_factory=dict)
     reading: dict[str, float] = Field(default_factory=dict)
     """Of all ranks since this start: caption groups that were near (``hits``) or waited for (``misses``); ``requests``

@@ -13,7 +13,8 @@ from synfarm.contracts.purposes import Purpose
 from synfarm.contracts.randomness import bits, key_of
 from synfarm_trainer.data import held_out as held_out_module
 from synfarm_trainer.data import imageset
-from synfarm_trainer.data.plan import GroupTable, Plan, held_out_rows
+from synfarm_trainer.data.held_out import held_out_set
+from synfarm_trainer.data.plan import GroupTable, Plan
 
 JOB = "01hzzzzzzzzzzzzzzzzzzzzzz0"
 
@@ -21,6 +22,10 @@ JOB = "01hzzzzzzzzzzzzzzzzzzzzzz0"
 def table(groups: int, per_shard: int, concepts: int) -> GroupTable:
     ids = [caption_id(JOB, 3 * i) for i in range(groups)]
     return GroupTable.build(ids, [i // per_shard for i in range(groups)], [f"c{i % concepts}" for i in range(groups)])
+
+
+def held_out_rows(of: GroupTable, seed: int, share: float) -> np.ndarray:
+    return held_out_set(of, seed, share).unpack(0, len(of))
 
 
 plans = st.builds(

@@ -25,16 +25,11 @@ from synfarm.contracts.randomness import bits, key_of
 from synfarm_trainer.data.held_out import RowSet, held_out_set
 from synfarm_trainer.data.table import GroupTable
 
-__all__ = ["GroupTable", "Plan", "held_out_rows", "share_of_rank"]
+__all__ = ["GroupTable", "Plan", "share_of_rank"]
 
 Ints = NDArray[np.int64]
 Key = TypeVar("Key")
 Value = TypeVar("Value")
-
-
-def held_out_rows(table: GroupTable, seed: int, share: float) -> NDArray[np.bool_]:
-    """(G,): :func:`held_out_set` as an array."""
-    return held_out_set(table, seed, share).unpack(0, len(table))
 
 
 class _Recent(Generic[Key, Value]):
@@ -156,11 +151,9 @@ class Plan:
     def epoch_of(self, step: int) -> int:
         return step // self.steps_per_epoch
 
-    def batch(self, step: int, order: Ints | None = None) -> Ints:
-        """(captions_per_batch,): the rows of a step's global batch, of the epoch's ``order`` if it is at hand."""
+    def batch(self, step: int) -> Ints:
+        """(captions_per_batch,): the rows of a step's global batch."""
         start = step % self.steps_per_epoch * self.captions_per_batch
-        if order is not None:
-            return order[start : start + self.captions_per_batch]
         return self.rows_at(self.epoch_of(step), start, start + self.captions_per_batch)
 
     def passes(self, step: int) -> float:
