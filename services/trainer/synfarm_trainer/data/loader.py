@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from synfarm_trainer.data.course import Course
 from synfarm_trainer.data.cropids import CropIds, Epoch, global_crops
 from synfarm_trainer.data.decode import decode_group, read_caption
 from synfarm_trainer.data.fetch import ShardCache
+from synfarm_trainer.data.handover import Handover
 from synfarm_trainer.data.manifest import Dataset
 from synfarm_trainer.data.plan import Plan
 from synfarm_trainer.data.texts import encode_text
@@ -63,7 +64,7 @@ class RankBatch:
     device, and never equal to the other form's."""
     refilled: tuple[tuple[int, int, int], ...]
     """(row, image wanted, image taken) of each replacement."""
-    wait_seconds: float
+    wait_seconds: float = 0.0
     """How long the step waited for it."""
 
 
@@ -97,6 +98,8 @@ class _Draws:
     masks: NDArray[np.bool_] | None
     kept: NDArray[np.bool_] | None
     local_kept: NDArray[np.bool_] | None
+    crops: tuple[NDArray[np.uint8], ...]
+    """Of each kind, (n, size, size, 3): where readers put them; none where they are still to be cut."""
 
     def bytes_of(self, place: int, captions: int) -> bytes:
         """Masks and dropped branches of the caption at ``place``, for its digest."""
@@ -106,12 +109,10 @@ class _Draws:
 
 @dataclass(frozen=True, eq=False)
 class _Group:
-    """The crops of one caption, or its images."""
+    """What was read of one caption."""
 
     images: list[NDArray[np.uint8]]
-    """Decoded, of crops that are still to be cut."""
-    crops: list[NDArray[np.uint8]]
-    """Of each kind, (m, size, size, 3); none where there are images."""
+    """Decoded, of crops that are still to be cut; else none: its crops lie where the batch will have them."""
     text: NDArray[np.int64]
     digest: NDArray[np.uint8]
     refilled: tuple[tuple[int, int, int], ...]
@@ -160,7 +161,22 @@ class Loader:
         return self._cache.counts.told()
 
     def batches(self, start: int, stop: int) -> Iterator[RankBatch]:
-        """Batches of steps ``start`` to ``stop - 1``; errors of the reading threads are raised here."""
+        """Batches of steps ``start`` to ``stop - 1``; errors of the reading threads are raised here.
+
+        A thread of its own draws and puts together the next one meanwhile.
+        """
+        made = Handover(self._made(start, stop), "batches")
+        try:
+            while True:
+                since = time.perf_counter()
+                batch = next(made, None)
+                if batch is None:
+                    return
+                yield replace(batch, wait_seconds=time.perf_counter() - since)
+        finally:
+            made.close()
+
+    def _made(self, start: int, stop: int) -> Iterator[RankBatch]:
         queue: deque[tuple[_Draws, list[Future[_Group]]]] = deque()
         following = start
         if self._ahead is not None:
@@ -172,10 +188,8 @@ class Loader:
                 queue.append(self._submit(following))
                 following += 1
             draws, futures = queue.popleft()
-            since = time.perf_counter()
             groups = [future.result() for future in futures]
-            waited = time.perf_counter() - since
-            crops = [np.concatenate(kind) for kind in zip(*(group.crops for group in groups), strict=True)]
+            crops = draws.crops
             yield RankBatch(
                 step=step,
                 epoch=int(np.max(draws.epoch)),
@@ -190,7 +204,6 @@ class Loader:
                 texts=np.stack([group.text for group in groups]) if self._config.objective.uses_texts else None,
                 digests=np.stack([group.digest for group in groups]),
                 refilled=tuple(item for group in groups for item in group.refilled),
-                wait_seconds=waited,
             )
 
     def go_on_with(self, dataset: Dataset, plan: Plan | Course) -> None:
@@ -215,18 +228,19 @@ class Loader:
         whole = CropIds.of(*images, crops=global_crops(config.data.crops), view=np.tile(np.arange(views), len(rows)))
         small = CropIds.of(*images, crops=range(1, 1 + config.local_count))
         large_epoch, small_epoch = (_of_each(epoch, crops) for crops in (whole, small))
+        kinds = tuple(
+            CropKind(augment.size, draw_params(augment, seed, epochs, crops))
+            for augment, epochs, crops in (
+                (config.augment, large_epoch, whole),
+                (self._local, small_epoch, small),
+            )
+            if len(crops)
+        )
         return _Draws(
             epoch=epoch,
             rows=rows,
             numbers=numbers,
-            kinds=tuple(
-                CropKind(augment.size, draw_params(augment, seed, epochs, crops))
-                for augment, epochs, crops in (
-                    (config.augment, large_epoch, whole),
-                    (self._local, small_epoch, small),
-                )
-                if len(crops)
-            ),
+            kinds=kinds,
             masks=draw_masks(config, seed, large_epoch, whole),
             kept=draw_kept(config, seed, large_epoch, whole, config.cell_images),
             local_kept=draw_kept(
@@ -234,6 +248,9 @@ class Loader:
             )
             if config.uses_local_crops
             else None,
+            crops=()
+            if self._uncut
+            else tuple(np.empty((len(kind.params), kind.size, kind.size, 3), dtype=np.uint8) for kind in kinds),
         )
 
     def _epoch_of(self, step: int) -> Epoch:
@@ -255,7 +272,6 @@ class Loader:
         images = list(group.images) if self._uncut else []
         which = [kind.crops_of(places, captions * views) for kind in draws.kinds]
         digest = hashlib.sha256(named.caption_id.encode())
-        crops: list[NDArray[np.uint8]] = []
         if self._uncut:
             for image in images:
                 digest.update(repr(image.shape).encode() + image.tobytes())
@@ -263,18 +279,16 @@ class Loader:
                 digest.update(repr(kind.size).encode() + kind.params.bytes_of(mine))
         else:
             prepared = [self._cutter.prepare(image) for image in group.images]
-            for kind, mine in zip(draws.kinds, which, strict=True):
+            for kind, crops, mine in zip(draws.kinds, draws.crops, which, strict=True):
                 each = len(mine) // views
-                cut = [
-                    self._cutter.crop(prepared[i // each], kind.size, kind.params, n)
-                    for i, n in enumerate(mine.tolist())
-                ]
-                crops.append(np.stack(cut))
-                digest.update(crops[-1].tobytes())
+                for i, n in enumerate(mine.tolist()):
+                    crops[n] = self._cutter.crop(prepared[i // each], kind.size, kind.params, n)
+                # Crops of a caption lie together.
+                digest.update(crops[mine[0] : mine[-1] + 1].data)
         text = np.empty(0, dtype=np.int64)
         if (objective := self._config.objective).uses_texts:
             text = encode_text(read_caption(shard, found), objective.text_context)
         for data in (draws.bytes_of(place, captions), text.tobytes()):
             digest.update(data)
         refilled = tuple((row, wanted, taken) for wanted, taken in group.refilled)
-        return _Group(images, crops, text, np.frombuffer(digest.digest(), dtype=np.uint8), refilled)
+        return _Group(images, text, np.frombuffer(digest.digest(), dtype=np.uint8), refilled)
