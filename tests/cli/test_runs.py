@@ -66,6 +66,13 @@ def test_presets_are_listed_and_one_is_told_in_full(farm: Any) -> None:
         assert re.search(pattern, told.stdout, re.MULTILINE), (pattern, told.stdout)
 
 
+def test_weights_are_changed_only_where_there_are_some(farm: Any) -> None:
+    done = farm.run("runs", "weights", FAILED, "0.7", "0.3")
+    assert done.exit_code != 0
+    assert "draws from its jobs as from one dataset" in done.stderr
+    assert "Submit a new run with weights" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [

@@ -74,6 +74,7 @@ METHODS: dict[str, Use] = {
     "GET /v1/runs/{run}/artifacts/{name}": lambda c: c.runs.artifact(JOB, "patch-pca.png"),
     "POST /v1/runs/{run}/stop": lambda c: c.runs.stop(JOB),
     "POST /v1/runs/{run}/resume": lambda c: c.runs.resume(JOB),
+    "POST /v1/runs/{run}/weights": lambda c: c.runs.change_weights(JOB, [3, 1]),
 }
 WITHOUT: dict[str, str] = {}
 """Routes that the client is not meant to have, each with the reason."""

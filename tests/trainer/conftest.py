@@ -214,10 +214,11 @@ def write_run() -> Callable[..., RunSpec]:
 
 @pytest.fixture
 def open_attempt() -> Callable[..., RunAttempt]:
-    """(store, number, run) to the fencing token of a start."""
+    """(store, number, run, resumed_step) to the fencing token of a start."""
 
-    def write(store: ObjectStore, number: int, run: str = RUN) -> RunAttempt:
-        attempt = RunAttempt(run=run, number=number, token=TOKEN, started_at=utc_now(), host="test")
+    def write(store: ObjectStore, number: int, run: str = RUN, resumed_step: int = 0) -> RunAttempt:
+        at = utc_now()
+        attempt = RunAttempt(run=run, number=number, token=TOKEN, started_at=at, host="test", resumed_step=resumed_step)
         assert store.create(layout.attempt(run, number), attempt.to_bytes())
         return attempt
 

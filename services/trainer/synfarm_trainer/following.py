@@ -23,6 +23,7 @@ from synfarm_trainer.config import TrainConfig
 from synfarm_trainer.data.course import Course
 from synfarm_trainer.data.growth import course_of, increments_of
 from synfarm_trainer.data.manifest import Dataset, DatasetInvalid, Increment
+from synfarm_trainer.mixing import newest_change
 from synfarm_trainer.patience import patiently
 from synfarm_trainer.proving import surely
 from synfarm_trainer.ranks import Ranks
@@ -66,13 +67,25 @@ class SegmentedData:
         self._store, self._spec, self._config, self._ranks, self._load = store, spec, config, ranks, load
         self._records = SegmentStore(store, spec.run, attempt.number, attempt.token)
         self._read: tuple[list[Increment], Dataset] | None = None
-        known = self._records.begin(self._first) if ranks.is_first else []
+        known = self._reweighed(self._records.begin(self._first), attempt) if ranks.is_first else []
         self._numbers = int(ranks.broadcast(torch.tensor([len(known)])))
         known = known or read_segments(store, spec.run)[: self._numbers]
         self._take(known)
         self._complete = [item.complete for item in self._legs[-1].datasets]
         self._looked = -1
         self._border: _Border | None = None
+
+    def _reweighed(self, known: list[RunSegment], attempt: RunAttempt) -> list[RunSegment]:
+        """On the first rank: the segments, behind them one for a change of weights that none has taken in."""
+        if not self._spec.weights or (change := patiently(newest_change, self._store, self._spec.run)) is None:
+            return known
+        if any(segment.change is not None and segment.change >= change.number for segment in known):
+            return known
+        # Where a checkpoint of this step turns out not to be whole, the steps up to it are those that they were.
+        position = attempt.resumed_step * self._config.data.captions_per_batch
+        mine = self._records.reweigh(known[-1], position, change)
+        _log.info("weights_changed", run=self._spec.run, position=mine.position, weights=list(change.weights))
+        return [*known, mine]
 
     def _take(self, segments: Sequence[RunSegment]) -> None:
         self._legs = [segment for segment in segments if segment.why != "started"]

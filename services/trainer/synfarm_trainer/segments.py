@@ -12,9 +12,11 @@ from typing import Any
 
 from synfarm.contracts import layout
 from synfarm.contracts.base import utc_now
+from synfarm.contracts.mixing import MixChange
 from synfarm.contracts.segments import RunSegment, SegmentDataset, SegmentStream
 from synfarm.storage.protocol import ObjectStore
 from synfarm_trainer.checkpoint import Fenced
+from synfarm_trainer.mixing import reweighed
 from synfarm_trainer.patience import patiently
 
 __all__ = ["SegmentStore", "read_segments", "told_of"]
@@ -79,9 +81,26 @@ class SegmentStore:
         Raises:
             Fenced: a newer start has begun.
         """
-        mine = self._draft(number, "adopted", position, datasets, streams)
+        return self._written(self._draft(number, "adopted", position, datasets, streams))
+
+    def reweigh(self, before: RunSegment, position: int, change: MixChange) -> RunSegment:
+        """Record that from ``position`` on streams have other weights.
+
+        Args:
+            before: the newest segment.
+
+        Raises:
+            Fenced: a newer start has begun.
+        """
+        datasets = tuple(item.model_copy(update={"added": ()}) for item in before.datasets)
+        position = max(position, before.position)
+        streams = reweighed(before, position, change.weights)
+        mine = self._draft(before.number + 1, "reweighed", position, datasets, streams)
+        return self._written(mine.model_copy(update={"change": change.number}))
+
+    def _written(self, mine: RunSegment) -> RunSegment:
         if not self._create(mine):
-            raise Fenced(f"segment {number} of run {self.run} is not that of attempt {self.attempt}")
+            raise Fenced(f"segment {mine.number} of run {self.run} is not that of attempt {self.attempt}")
         return mine
 
     def _draft(

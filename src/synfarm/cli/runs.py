@@ -174,6 +174,20 @@ def stop(farm: Farm, run: RunArgument, as_json: Json = False) -> None:
     write_json(view) if as_json else say(output(), f"run {view.run}: {view.state.value}")
 
 
+@app.command("weights")
+@on_farm
+def change_weights(
+    farm: Farm,
+    run: RunArgument,
+    weights: Annotated[list[float], typer.Argument(metavar="W...", help="One a job, in the run's order: 0.7 0.3")],
+    as_json: Json = False,
+) -> None:
+    """Change how often a run draws captions of each of its jobs. It saves, and goes on with the new weights."""
+    with farm.client("trainer") as client, cures_of_the_command():
+        view = client.runs.change_weights(run_id(client, run), weights)
+    write_json(view) if as_json else say(output(), f"run {view.run}: weights {' '.join(map(str, view.weights))}")
+
+
 @app.command()
 @on_farm
 def resume(farm: Farm, run: RunArgument, watch: Watch = False, as_json: Json = False) -> None:

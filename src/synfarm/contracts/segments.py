@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from synfarm.contracts.asking import is_none
 from synfarm.contracts.base import Contract, Moment
 from synfarm.contracts.ids import AttemptId, JobId, RunId, Sha256
 from synfarm.contracts.manifests import ManifestPart
@@ -54,8 +55,11 @@ class RunSegment(Contract):
     number: int = Field(ge=0)
     attempt: int = Field(ge=0)
     token: AttemptId
-    why: Literal["begun", "started", "adopted"]
-    """``begun``: the first; ``started``: a start says the newest again; ``adopted``: parts have come."""
+    why: Literal["begun", "started", "adopted", "reweighed"]
+    """``begun``: the first; ``started``: a start says the newest again; ``adopted``: parts have come; ``reweighed``: a
+    user has changed the weights."""
+    change: int | None = Field(default=None, ge=0, exclude_if=is_none)
+    """Of one that is ``reweighed``: the number of the user's change, :class:`~synfarm.contracts.mixing.MixChange`."""
     position: int = Field(ge=0)
     """The first position of the run's sequence that it concerns; step s takes positions s B to (s + 1) B - 1."""
     datasets: tuple[SegmentDataset, ...] = Field(min_length=1)

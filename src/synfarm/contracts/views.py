@@ -132,6 +132,8 @@ class RunView(Contract):
     reason: str | None = None
     created_at: Moment
     datasets: tuple[DatasetRef, ...]
+    weights: tuple[int, ...] = Field(default=(), exclude_if=lambda value: not value)
+    """How often captions of each dataset are drawn, as was asked last; none: all are one."""
     step: int = 0
     total_steps: int
     epoch: float = 0.0

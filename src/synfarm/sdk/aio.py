@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -201,6 +201,14 @@ class Runs:
     async def resume(self, run: str) -> RunView:
         """Go on from the last checkpoint of a stopped or failed run."""
         return await self._connection.send(calls.resume_run(run))
+
+    async def change_weights(self, run: str, weights: Sequence[float]) -> RunView:
+        """Draw captions of each job this often from the run's next start on, which follows by itself within seconds.
+
+        Raises:
+            Refused: the run has no weights, has not begun, is complete, or a job has too few captions for its own.
+        """
+        return await self._connection.send(calls.change_weights_of_run(run, weights))
 
     async def metrics(self, run: str, since: int = 0, *, limit: int | None = None) -> MetricsPage:
         """Steps after ``since``, one line a step; ``next_since`` goes on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from urllib.parse import quote
 
 from pydantic import JsonValue, TypeAdapter
@@ -15,6 +16,7 @@ from synfarm.contracts.concept_sets import ConceptSetRequest
 from synfarm.contracts.generations import ExtendRequest
 from synfarm.contracts.ids import caption_id, check_idempotency_key, check_ulid, parse_caption_id
 from synfarm.contracts.jobs import JobRequest, JobSpec
+from synfarm.contracts.mixing import MixRequest
 from synfarm.contracts.pages import (
     ArtifactList,
     CaptionPage,
@@ -38,6 +40,7 @@ __all__ = [
     "artifacts_of_run",
     "cancel_job",
     "captions_of_job",
+    "change_weights_of_run",
     "checkpoints_of_run",
     "concept_set",
     "concept_set_infos",
@@ -252,6 +255,11 @@ def get_run_spec(run: str) -> Call[RunSpec]:
 
 def resume_run(run: str) -> Call[RunView]:
     return Call("POST", f"/v1/runs/{check_ulid(run)}/resume", RunView.from_bytes)
+
+
+def change_weights_of_run(run: str, weights: Sequence[float]) -> Call[RunView]:
+    body = _body(MixRequest(weights=tuple(weights)))
+    return Call("POST", f"/v1/runs/{check_ulid(run)}/weights", RunView.from_bytes, body=body)
 
 
 def metrics_of_run(run: str, since: int, limit: int | None) -> Call[MetricsPage]:

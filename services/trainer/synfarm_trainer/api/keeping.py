@@ -19,6 +19,8 @@ from synfarm_trainer.api.stream import EventHub
 from synfarm_trainer.launch.devices import DeviceSet
 from synfarm_trainer.launch.outcome import Outcome
 from synfarm_trainer.launch.protocol import Child, Launcher, LauncherAway
+from synfarm_trainer.mixing import changes_of
+from synfarm_trainer.segments import read_segments
 
 __all__ = ["Closing", "Keeper", "Keeping", "Life", "RunnerLimits"]
 
@@ -42,6 +44,8 @@ class RunnerLimits:
     poll: float = 0.2
     step_events: float = 0.5
     """Least distance of two ``step`` events."""
+    look: float = 3.0
+    """Between two looks at what was asked of the run in the store, perhaps through another service."""
 
 
 class Closing(Exception):
@@ -102,6 +106,10 @@ class Keeper:
         self._spec, self._run, self._live, self._devices = spec, spec.run, live, devices
         self._records, self._launcher, self._limits = tools.records, tools.launcher, tools.limits
         self._open_tail, self._life = tools.open_tail, life
+        self._mixed = -1
+        """The newest change of weights that the start has taken in."""
+        self._remixes = False
+        """The start was asked to end for a newer one."""
         self._narrator = Narrator(spec.run, live, tools.hub, tools.limits.step_events)
 
     def keep(self, on_restart: Callable[[], None]) -> RunEnded | None:
@@ -131,6 +139,9 @@ class Keeper:
             if self._is_taken_over(attempt):
                 _log.warning("run_taken_over", run=run, attempt=attempt.number)
                 return None
+            if self._remixes and outcome.ending == "stopped":
+                _log.info("run_restarts", run=run, attempt=attempt.number, reason="its weights were changed")
+                continue
             newest = life.patiently(lambda: records.checkpoint_step(run)) or 0
             barren = 0 if newest > attempt.resumed_step else barren + 1
             on_restart()
@@ -178,6 +189,7 @@ class Keeper:
             attempt, child = patiently(lambda: self._records.open_attempt(run)), None
         number, resumed = attempt.number, attempt.resumed_step
         evals = patiently(lambda: self._records.evals(run))
+        self._mixed, self._remixes = patiently(lambda: self._taken_in(adopted=child is not None)), False
         live.begin(number, resumed, evals)
         self._narrator.begin()
         self._narrator.tell()
@@ -207,10 +219,32 @@ class Keeper:
                 raise OSError(f"{error}") from error
             raise
 
+    def _taken_in(self, *, adopted: bool) -> int:
+        """The newest change of weights that a start has taken in: one that begins now takes in all there are."""
+        if not self._spec.weights:
+            return -1
+        if not adopted:
+            return max(changes_of(self._records.store, self._run), default=-1)
+        segments = read_segments(self._records.store, self._run)
+        return max((segment.change for segment in segments if segment.change is not None), default=-1)
+
+    def _look(self) -> bool:
+        """Whether the start is to end for a change of weights; a stop that another service was asked for holds too."""
+        records, live = self._records, self._live
+        try:
+            if not live.stop_asked.is_set() and records.is_stopped(self._run):
+                live.ask_to_stop()
+            if not self._spec.weights or live.stop_asked.is_set():
+                return False
+            return max(changes_of(records.store, self._run), default=-1) > self._mixed
+        except StoreUnavailable:
+            return False  # asked again at the next look
+
     def _follow(self, child: Child, attempt: int) -> Outcome:
         """Fold the news until the start has ended."""
         tail, limits, closing = self._open_tail(self._run, attempt), self._limits, self._life.closing
         kill_at: float | None = None
+        look_at = time.monotonic() + limits.look
         while True:
             outcome = child.poll()
             self._narrator.fold(tail, last=outcome is not None)
@@ -218,10 +252,13 @@ class Keeper:
                 self._live.change(reason=child.standing)
             if outcome is not None:
                 return outcome
+            if kill_at is None and time.monotonic() >= look_at:
+                look_at = time.monotonic() + limits.look
+                self._remixes = self._look()
             stopping = self._live.stop_asked.is_set()
             if closing.is_set() and self._launcher.outlives_service:
                 raise Closing
-            if kill_at is None and (stopping or closing.is_set()):
+            if kill_at is None and (stopping or self._remixes or closing.is_set()):
                 kill_at = time.monotonic() + (limits.shutdown_grace if closing.is_set() else limits.grace)
                 child.terminate()
             if kill_at is not None and time.monotonic() > kill_at:

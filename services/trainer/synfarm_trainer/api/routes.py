@@ -10,6 +10,7 @@ from fastapi import APIRouter, Header, Query, Response
 from synfarm.auth import Principal
 from synfarm.contracts.base import utc_now
 from synfarm.contracts.ids import RunId
+from synfarm.contracts.mixing import MixRequest
 from synfarm.contracts.pages import CheckpointList, EvalTable, MetricsPage
 from synfarm.contracts.problems import ProblemError
 from synfarm.contracts.runs import RunEnded, RunRequest, RunSpec, RunState
@@ -18,6 +19,7 @@ from synfarm.storage.protocol import StoreUnavailable
 from synfarm.web import CurrentPrincipal, event_stream
 from synfarm_trainer.api.checkpoints import list_checkpoints
 from synfarm_trainer.api.records import RunRecords
+from synfarm_trainer.api.remixing import change_weights
 from synfarm_trainer.api.runner import Runner
 from synfarm_trainer.api.seen import seen_run
 from synfarm_trainer.api.stream import EventHub
@@ -65,6 +67,7 @@ class RunRoutes:
         add("/{run}/evals", self.evals, response_model=EvalTable, summary="Read its evaluations")
         add("/{run}/stop", self.stop, summary="Stop the run", **accepted)
         add("/{run}/resume", self.resume, summary="Resume the run", responses=conflict, **accepted)
+        add("/{run}/weights", self.weights, summary="Change how its jobs are mixed", responses=conflict, **accepted)
         return router
 
     def submit(
@@ -180,6 +183,13 @@ class RunRoutes:
                 self.runner.submit(spec)  # half reopened it is a run that stops, which someone must end
                 raise
         self.runner.submit(spec)
+        return self.views.view(spec)
+
+    def weights(self, run: RunId, request: MixRequest, who: CurrentPrincipal) -> RunView:
+        """Other weights from the next start on. A run that trains saves, and starts again for it within seconds; one
+        that was stopped has them once it is resumed. What it has trained on stays as it was, on record as a segment."""
+        spec = self._spec(run, who)
+        change_weights(self.records, spec, request, who)
         return self.views.view(spec)
 
     def _spec(self, run: str, who: Principal) -> RunSpec:

@@ -16,7 +16,7 @@ from synfarm.storage.manifest_reader import ManifestDamaged, open_hash, read_ope
 from synfarm.storage.protocol import ObjectMissing, ObjectStore
 from synfarm_trainer.data.mixture import Shares, whole_weights
 
-__all__ = ["Source", "check_enough", "find_source", "no_such_job", "weights_of"]
+__all__ = ["Source", "check_enough", "find_source", "no_such_job", "weights_of", "whole"]
 
 _TRAINABLE = {JobState.COMPLETED, JobState.COMPLETED_WITH_ERRORS}
 
@@ -112,14 +112,21 @@ def weights_of(request: RunRequest) -> tuple[int, ...]:
     Raises:
         ProblemError: 422 they are not as many as the jobs, or cannot be.
     """
-    if not request.weights:
-        return ()
-    if len(request.weights) != len(request.jobs):
-        detail = f"weights has {len(request.weights)} numbers, jobs has {len(request.jobs)}."
+    return whole(request.weights, len(request.jobs)) if request.weights else ()
+
+
+def whole(weights: Sequence[float], jobs: int) -> tuple[int, ...]:
+    """Weights of so many jobs as whole numbers.
+
+    Raises:
+        ProblemError: 422 they are not as many as the jobs, or cannot be.
+    """
+    if len(weights) != jobs:
+        detail = f"weights has {len(weights)} numbers, jobs has {jobs}."
         hint = "Give one weight a job, in their order, or none at all."
         raise ProblemError(422, "weights_invalid", detail, field="weights", hint=hint)
     try:
-        return whole_weights(request.weights)
+        return whole_weights(weights)
     except ValueError as error:
         hint = "Give one positive number a job, for example [0.7, 0.3]."
         raise ProblemError(422, "weights_invalid", f"{error}", field="weights", hint=hint) from error

@@ -20,6 +20,7 @@ from synfarm_trainer.api.live import Snapshot
 from synfarm_trainer.api.records import RunRecords
 from synfarm_trainer.api.runner import Runner
 from synfarm_trainer.collapse import warnings_of
+from synfarm_trainer.mixing import newest_change
 from synfarm_trainer.trainer_status import trainer_status
 
 __all__ = ["RunViews", "total_steps"]
@@ -59,6 +60,7 @@ class RunViews:
             reason=now.reason,
             created_at=spec.created_at,
             datasets=spec.datasets,
+            weights=self._weights(spec),
             step=now.step,
             total_steps=total,
             epoch=now.epoch,
@@ -91,6 +93,10 @@ class RunViews:
             ),
             as_of=as_of,
         )
+
+    def _weights(self, spec: RunSpec) -> tuple[int, ...]:
+        change = newest_change(self.records.store, spec.run) if spec.weights else None
+        return change.weights if change is not None else spec.weights
 
     def _from_store(self, spec: RunSpec, ended: RunEnded | None) -> tuple[Snapshot, datetime]:
         """What was known last, and when."""

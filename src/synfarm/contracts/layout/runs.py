@@ -21,8 +21,11 @@ __all__ = [
     "export_prefix",
     "metrics_part",
     "metrics_prefix",
+    "mix_change",
+    "mix_changes_prefix",
     "parse_attempt",
     "parse_checkpoint",
+    "parse_mix_change",
     "parse_run",
     "run",
     "run_ended",
@@ -101,6 +104,27 @@ def segments_prefix(run_id: str) -> str:
 def segment(run_id: str, number: int) -> str:
     """Which data a run trains on from some position on; create-only."""
     return f"{segments_prefix(run_id)}{digits(number, 6)}.json"
+
+
+def mix_changes_prefix(run_id: str) -> str:
+    return _run_prefix(run_id) + "weights/"
+
+
+def mix_change(run_id: str, number: int) -> str:
+    """How often captions of each job are drawn from some start of the run on; create-only."""
+    return f"{mix_changes_prefix(run_id)}{digits(number, 6)}.json"
+
+
+def parse_mix_change(key: str) -> int:
+    """The number of a change of weights.
+
+    Raises:
+        ValueError: the key is not one.
+    """
+    match = re.fullmatch(r"runs/[0-9a-z]{26}/weights/([0-9]{6})\.json", key)
+    if match is None:
+        raise ValueError(f"not the key of a change of weights: {key[:80]!r}")
+    return int(match.group(1))
 
 
 def run_stop(run_id: str) -> str:
