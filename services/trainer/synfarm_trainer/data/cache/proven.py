@@ -1,9 +1,10 @@
 """Shards and groups from the store, each proven by its checksum.
 
 Away (time-out, 5xx): wait, however long. Damaged in transit: fetch again until the bytes are right. Damaged at rest:
-the same wrong bytes of the whole shard came ``_PROOF`` times in a row; the shard is then handed out with ``intact``
-false, and its readers prove each group by the group's own checksum. A range is never the judge of that: one that
-stays wrong is left to a read of the whole.
+the same wrong bytes of the whole shard came ``_PROOF`` times in a row, cut into pieces in another place each time, for
+whatever spoils every answer alike on its way (always its middle, say) then spoils other bytes. The shard is handed out
+with ``intact`` false, and its readers prove each group by the group's own checksum. The range of a group is never the
+judge of that: one that stays wrong is left to a read of the whole.
 """
 
 from __future__ import annotations
@@ -70,7 +71,15 @@ class StoreReads:
             StoreRefused: the store said no.
             FetchStopped: closed meanwhile.
         """
-        data, intact = self._until_sure(ref.key, lambda: self._store.get(ref.key), ref.sha256)
+
+        def read(times: int, length: int) -> bytes:
+            if not times or length != ref.size:
+                return self._store.get(ref.key)
+            cut = times * ref.size // _PROOF
+            pieces = ((0, cut), (cut, ref.size - cut))
+            return b"".join(self._store.get_range(ref.key, offset, size) for offset, size in pieces)
+
+        data, intact = self._until_sure(ref.key, read, ref.sha256)
         return Shard(ref, data, intact)
 
     def group(self, ref: ShardRef, row: GroupRow) -> bytes | None:
@@ -80,23 +89,27 @@ class StoreReads:
             DatasetDamaged, StoreRefused, FetchStopped: as :meth:`whole`.
         """
         data, intact = self._until_sure(
-            ref.key, lambda: self._store.get_range(ref.key, row.offset, row.length), row.sha256, damaged=_PROOF
+            ref.key, lambda *_: self._store.get_range(ref.key, row.offset, row.length), row.sha256, damaged=_PROOF
         )
         return data if intact else None
 
     def _until_sure(
-        self, key: str, read: Callable[[], bytes], sha256: str, *, damaged: int | None = None
+        self, key: str, read: Callable[[int, int], bytes], sha256: str, *, damaged: int | None = None
     ) -> tuple[bytes, bool]:
-        """What came, and whether it is right; nothing where the store called its own answer ``damaged`` times so."""
+        """What came, and whether it is right; nothing where the store called its own answer ``damaged`` times so.
+
+        Args:
+            read: given how often in a row the same wrong bytes have come, and how many those are.
+        """
         wrong: str | None = None
-        times = missing = tries = refused = 0
+        times = length = missing = tries = refused = 0
         while True:
             if self.closed:
                 raise FetchStopped
             tries += 1
             delay = min(self.wait_seconds * 2 ** min(tries - 1, 5), 30.0)
             try:
-                data = read()
+                data = read(times, length)
             except StoreUnavailable as error:
                 _log.warning("shard_waits", key=key, error=str(error))
                 self._counts.add(requests=1, waits=1)
@@ -124,7 +137,7 @@ class StoreReads:
             if digest == sha256:
                 return data, True
             times = times + 1 if digest == wrong else 1
-            wrong = digest
+            wrong, length = digest, len(data)
             _log.warning("shard_checksum_wrong", key=key, times=times)
             if times >= _PROOF:
                 return data, False
