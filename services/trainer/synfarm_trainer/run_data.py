@@ -13,7 +13,6 @@ from synfarm_trainer.data.course import Course
 from synfarm_trainer.data.manifest import Dataset, load_dataset
 from synfarm_trainer.data.plan import Plan
 from synfarm_trainer.following import SegmentedData
-from synfarm_trainer.patience import patiently
 from synfarm_trainer.ranks import Ranks
 
 __all__ = ["RunData", "open_data"]
@@ -70,9 +69,11 @@ def open_data(store: ObjectStore, spec: RunSpec, config: TrainConfig, attempt: R
         concepts=data.concepts,
         templates=data.templates,
         commits=max(4 * data.block_shards * max(1, len(spec.weights)), _COMMITS),
+        # Some bytes a caption group, so that what comes is read and not all over again.
+        known={} if spec.follow else None,
     )
     if spec.follow or spec.weights:
         return SegmentedData(store, spec, config, attempt, ranks, load)
-    dataset = patiently(load, spec.datasets)
+    dataset = load(spec.datasets)
     plan = Plan(dataset.table, spec.seed, data.captions_per_batch, data.block_shards, data.held_out, data.cell_captions)
     return _WholeData(dataset, plan, config.schedule.steps)

@@ -245,3 +245,30 @@ def test_parts_that_an_older_version_wrote_of_a_running_job_stay_without(farm: A
     farm.feeder = farm.new_feeder()
     farm.redis.delete(farm.keys.leader)
     assert [part.columns is None for part in farm.finish(spec).parts] == [True, False, False]
+
+
+class _Killed(BaseException):
+    pass
+
+
+def test_columns_that_a_killed_feeder_left_out_are_written_by_the_next(farm: Any) -> None:
+    spec = farm.submit(captions=78)
+    key = layout.manifest_columns(spec.job, 1, 0)
+
+    def kill(operation: str, asked: str) -> None:
+        if (operation, asked) == ("create", key):
+            raise _Killed
+
+    def work() -> None:
+        while True:
+            farm.tick()
+            farm.work_off()
+
+    farm.store.fault = kill
+    with pytest.raises(_Killed):
+        work()
+    farm.store.fault = None
+    assert farm.store.head(layout.manifest_part(spec.job, 1, 0)) is not None
+    farm.feeder = farm.new_feeder()
+    farm.redis.delete(farm.keys.leader)
+    assert columns_of(farm, farm.finish(spec)) == committed(farm, spec, range(20))

@@ -14,7 +14,7 @@ from synfarm.contracts.manifests import Ended
 from synfarm.storage.memory import MemoryStore
 from synfarm.storage.protocol import StoreUnavailable
 from synfarm_trainer.data.fetch import DatasetDamaged, FetchStopped
-from synfarm_trainer.data.manifest import Dataset, DatasetInvalid, load_dataset
+from synfarm_trainer.data.manifest import Dataset, DatasetInvalid, Increment, load_dataset
 
 
 class Watched(MemoryStore):
@@ -59,6 +59,30 @@ def test_columns_give_the_data_set_that_commits_give(write_dataset: Callable[...
     assert [*new.rows] == [*old.rows]
     assert [*new.shards] == [*old.shards]
     assert by_columns.commits() == [1, 0, 2, 3]
+
+
+@pytest.mark.parametrize("there", ["whole", "half", "another's", "nothing"])
+def test_columns_that_came_after_the_part_was_named_are_read_in_place_of_commits(
+    write_dataset: Callable[..., Any], there: str
+) -> None:
+    store, other = Watched(), MemoryStore()
+    ref = write_dataset(store, captions=21, per_unit=6, columns=True)
+    write_dataset(other, captions=21, per_unit=6, size=40, columns=True)
+    (part,) = Ended.from_bytes(store.get(layout.ended(ref.job, 1))).parts
+    named = Increment(ref.job, 1, (part.model_copy(update={"columns": None}),))
+    usual = load_dataset(store, [ref], views=4)
+    data = store.get(part.columns.key)
+    if there == "nothing":
+        store.delete(part.columns.key)
+    else:
+        of = {"whole": data, "half": data[: len(data) // 2], "another's": other.get(part.columns.key)}
+        store.put(part.columns.key, of[there])
+    store.read.clear()
+    late = load_dataset(store, [named], views=4)
+    assert sorted(store.commits()) == ([] if there == "whole" else [0, 1, 2, 3])
+    for name in ("job", "index", "shard", "concept"):
+        assert np.array_equal(getattr(late.table, name)[:], getattr(usual.table, name)[:]), name
+    assert [*late.rows] == [*usual.rows]
 
 
 def test_a_manifest_of_an_older_version_says_so_in_the_log(write_dataset: Callable[..., Any]) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
@@ -26,11 +26,16 @@ from synfarm_trainer.data.commits import CommitShelf, LazyRows, LazyShards
 from synfarm_trainer.data.filtering import NEAR_COLUMNS, Filters, first_of_near
 from synfarm_trainer.data.parts import PartArrays, part_arrays
 from synfarm_trainer.data.table import Derived, GroupTable, least_unsigned
+from synfarm_trainer.patience import patiently
 from synfarm_trainer.proving import surely
 
-__all__ = ["Dataset", "DatasetInvalid", "Increment", "load_dataset"]
+__all__ = ["Dataset", "DatasetInvalid", "Increment", "PartsRead", "load_dataset"]
 
 _log = get_logger(__name__)
+
+
+PartsRead = MutableMapping[tuple[str, str], PartArrays]
+"""By key and hash of the part."""
 
 
 class DatasetInvalid(Exception):
@@ -91,19 +96,22 @@ def load_dataset(
     templates: Sequence[str] = (),
     threads: int = 8,
     commits: int = 256,
+    known: PartsRead | None = None,
 ) -> Dataset:
     """Read and verify ``ended`` and the columns of all datasets; leave out what :class:`Filters` says.
 
-    A part of a manifest without columns, of an older version, is made from its commits.
+    A part of a manifest without columns, of an older version, is made from its commits. A store that is away is waited
+    for at the part that is read.
 
     Args:
         commits: held at a time of those that rows and shards are read from.
+        known: parts that were read before, with the same filters; what is read now is added.
 
     Raises:
         DatasetInvalid: a hash differs, nothing is left, or a group has fewer than ``views`` images.
         UnknownScore, UnknownName: a filter names what no group has.
         ValueError: a caption is there twice.
-        StoreError, pydantic.ValidationError: an object is away or malformed.
+        StoreError, pydantic.ValidationError: an object cannot be read or is malformed.
     """
     filters = Filters(drop_near_duplicates, min_scores, max_scores, concepts, templates)
     parts = [(place, part) for place, ref in enumerate(refs) for part in _parts(store, ref)]
@@ -113,7 +121,7 @@ def load_dataset(
     left_out = 0
     try:
         named = [(refs[place].job, part) for place, part in parts]
-        for (place, _), (job, arrays) in zip(parts, _read(store, named, filters, threads), strict=True):
+        for (place, _), (job, arrays) in zip(parts, _read(store, named, filters, threads, known), strict=True):
             stays = _stays(filters, arrays)
             sources.append(np.full(len(arrays.numbers["unit.groups"]), place, dtype=sources[0].dtype))
             left_out += 0 if stays is None else int((~stays).sum())
@@ -149,7 +157,7 @@ def _parts(store: ObjectStore, ref: DatasetRef | Increment) -> tuple[ManifestPar
         return ref.parts
     key = layout.ended(ref.job, ref.generation)
     try:
-        ended = surely(lambda: read_ended(store, key))
+        ended = patiently(surely, lambda: read_ended(store, key))
     except ManifestDamaged as error:
         raise DatasetInvalid(f"{error}; `synfarm verify {ref.job}` tells what else is damaged") from error
     if ended.manifest_sha256 != ref.manifest_sha256:
@@ -160,16 +168,30 @@ def _parts(store: ObjectStore, ref: DatasetRef | Increment) -> tuple[ManifestPar
 
 
 def _read(
-    store: ObjectStore, parts: Sequence[tuple[str, ManifestPart]], filters: Filters, threads: int
+    store: ObjectStore,
+    parts: Sequence[tuple[str, ManifestPart]],
+    filters: Filters,
+    threads: int,
+    known: PartsRead | None,
 ) -> Iterator[tuple[str, PartArrays]]:
     """Parts in their order, a few ahead."""
     scores, templates = filters.wanted_scores, bool(filters.templates)
+
+    def read(job: str, part: ManifestPart, pool: Executor) -> PartArrays:
+        mark = part.key, part.sha256
+        if known is not None and mark in known:
+            return known[mark]
+        arrays = partial(part_arrays, store, job, part, scores=scores, templates=templates, pool=pool)
+        found = patiently(surely, arrays)
+        if known is not None:
+            known[mark] = found
+        return found
+
     waiting: deque[tuple[str, Future[PartArrays]]] = deque()
     with ThreadPoolExecutor(threads, "commits") as commits, ThreadPoolExecutor(threads, "columns") as pool:
         try:
             for job, part in parts:
-                read = partial(part_arrays, store, job, part, scores=scores, templates=templates, pool=commits)
-                waiting.append((job, pool.submit(surely, read)))
+                waiting.append((job, pool.submit(read, job, part, commits)))
                 if len(waiting) > threads:
                     name, future = waiting.popleft()
                     yield name, future.result()

@@ -34,6 +34,7 @@ __all__ = [
     "opening",
     "openings_prefix",
     "parse_active",
+    "parse_manifest_part",
     "parse_pin",
     "parse_unit",
     "pause",
@@ -178,6 +179,18 @@ def manifest_part(job_id: str, generation: int, part: int) -> str:
 def manifest_columns(job_id: str, generation: int, part: int) -> str:
     """Beside the part: its units group by group (:mod:`synfarm.contracts.columns`); create-only."""
     return manifest_part(job_id, generation, part).removesuffix("jsonl") + "columns.safetensors"
+
+
+def parse_manifest_part(key: str) -> tuple[str, int, int]:
+    """(job, generation, number) of a manifest part's key.
+
+    Raises:
+        ValueError: the key is not one.
+    """
+    match = re.fullmatch(r"jobs/([0-9a-z]{26})/manifest/([0-9]{4})/part-([0-9]{6})\.jsonl", key)
+    if match is None:
+        raise ValueError(f"not the key of a manifest part: {key[:120]!r}")
+    return check_ulid(match.group(1)), int(match.group(2)), int(match.group(3))
 
 
 def ended_prefix(job_id: str) -> str:
