@@ -104,6 +104,31 @@ def test_a_gpu_is_leased_once_on_a_machine_and_free_after_a_kill(tmp_path: Path)
             other.stdout.close()
 
 
+def test_who_takes_whatever_the_machine_has_shares_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    (nodes := tmp_path / "dev").mkdir()
+    leases = Leases(tmp_path / "leases", nodes=nodes)
+    assert leases.take(ALL) is not None
+    assert leases.take(ALL) is not None, "CPUs need no lease"
+    (nodes / "nvidia0").touch()
+    named = [leases.take(SMALL), leases.take(LARGE)]
+    assert all(named), "sets of GPUs lie beside each other"
+    assert leases.take(ALL) is None
+    for lease in named:
+        lease.release()
+    whole = leases.take(ALL)
+    assert whole is not None
+    assert (leases.take(ALL), leases.take(SMALL)) == (None, None)
+    assert leases.take(CPU) is not None
+    whole.release()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    mine = leases.take(ALL)
+    assert mine is not None
+    assert (leases.take(SMALL), leases.take(LARGE) is not None) == (None, True)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert leases.take(ALL) is not None, "it sees no GPU"
+
+
 def _submit(client: TestClient, job: str, **body: Any) -> str:
     answer = client.post("/v1/runs", json={"jobs": [job], **body})
     assert answer.status_code == 201, answer.text
@@ -146,10 +171,11 @@ def test_a_set_that_another_service_has_is_waited_for(service: Any, wait_for: Wa
     assert lease is not None
     with service.open() as client:
         run = _submit(client, service.add_job())
-        # Nothing to wait for: what must not come is a start.
-        assert client.get(f"/v1/runs/{run}").json()["queue_position"] == 1
+        view = wait_for(lambda: (found := client.get(f"/v1/runs/{run}").json())["reason"] and found)
+        assert (view["queue_position"], view["reason"][:32]) == (1, "waits: another trainer of this m")
         lease.release()
-        assert ended(client, run)["state"] == "completed"
+        assert (found := ended(client, run))["state"] == "completed"
+        assert found["reason"] is None
 
 
 def test_a_folder_of_leases_that_cannot_be_written_is_refused_at_the_start(service: Any) -> None:

@@ -181,15 +181,23 @@ class Runner:
                     self._wake.wait(1.0)
                     continue
             if (lease := self._leases.take(devices)) is None:
-                # Another service of this machine trains on one of them.
+                self._tell_waiting(devices)
                 life.breathe(1.0)
                 continue
             with self._lock:
                 if (run := self._queue.next_for(devices, self._busy.values())) is not None:
                     self._busy[run] = self._queue.remove(run).owner
-                    self._live[run].change(devices=devices.name)
+                    self._live[run].change(devices=devices.name, reason=None)
                     return run, lease
             lease.release()
+
+    def _tell_waiting(self, devices: DeviceSet) -> None:
+        """Another service of this machine trains on one of them."""
+        reason = f"waits: another trainer of this machine has GPUs of set {devices.name}"
+        with self._lock:
+            run = self._queue.next_for(devices, self._busy.values())
+            if run is not None and self._live[run].now.reason != reason:
+                self._live[run].change(reason=reason)
 
     def _keep(self, run: str, devices: DeviceSet, life: Life) -> None:
         with self._lock:

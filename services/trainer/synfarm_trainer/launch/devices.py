@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
 
-__all__ = ["ALL", "CLUSTER", "DeviceSet", "parse_devices", "suitable"]
+__all__ = ["ALL", "CLUSTER", "DeviceSet", "has_gpus", "parse_devices", "suitable", "visible_gpus"]
 
 _SETTING = "SYNFARM_TRAINER_DEVICES"
+_GPU = re.compile(r"[0-9]+|(GPU|MIG)-[A-Za-z0-9/-]+")
+_NODE = re.compile(r"nvidia[0-9]+|kfd|dxg")
+"""In ``/dev``: NVIDIA's driver makes one for each GPU, AMD's (of ROCm) one for all of them, WSL's likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,7 @@ def parse_devices(text: str) -> tuple[DeviceSet, ...]:
         ids = tuple(word.strip() for word in part.split(","))
         if ids == ("cpu",):
             sets.append(DeviceSet("cpu"))
-        elif all(re.fullmatch(r"[0-9]+|(GPU|MIG)-[A-Za-z0-9/-]+", word) for word in ids):
+        elif all(map(_GPU.fullmatch, ids)):
             sets.append(DeviceSet(",".join(ids), ids))
         else:
             raise ValueError(f"{_SETTING}: {part!r} is no set; write GPUs as in 0,1;2,3, or cpu")
@@ -54,6 +59,18 @@ def parse_devices(text: str) -> tuple[DeviceSet, ...]:
     if twice := sorted({gpu for gpu in gpus if gpus.count(gpu) > 1}):
         raise ValueError(f"{_SETTING}: GPU {twice[0]} is listed twice; a GPU belongs to one set")
     return tuple(sets)
+
+
+def visible_gpus(environment: Mapping[str, str]) -> tuple[str, ...] | None:
+    """Those that CUDA_VISIBLE_DEVICES names, up to the first that it cannot name; None: it says nothing."""
+    if (text := environment.get("CUDA_VISIBLE_DEVICES")) is None:
+        return None
+    return tuple(takewhile(_GPU.fullmatch, (word.strip() for word in text.split(","))))
+
+
+def has_gpus(nodes: Path) -> bool:
+    """Whether a machine has any, by its folder of devices: the service itself loads no torch."""
+    return nodes.is_dir() and any(_NODE.fullmatch(node.name) for node in nodes.iterdir())
 
 
 def suitable(sets: Sequence[DeviceSet], ranks: int, device: str, most: int) -> tuple[DeviceSet, ...]:

@@ -1,6 +1,7 @@
-"""One lock a GPU, so that two services on a machine never give the same one to two runs.
+"""Locks of GPUs, so that two services on a machine never give the same one to two runs.
 
-The kernel lets go of a lock when the process that holds it dies, however it dies; and with it die its ranks.
+One a GPU, and one of the machine, which those who name their GPUs share and who takes whatever there is has alone. The
+kernel lets go of a lock when the process that holds it dies, however it dies; and with it die its ranks.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from synfarm_trainer.launch.devices import DeviceSet
+from synfarm_trainer.launch.devices import ALL, DeviceSet, has_gpus, visible_gpus
 
 __all__ = ["Lease", "Leases"]
 
-
+_MACHINE = "machine.lock"
 _SETTING = "SYNFARM_TRAINER_LEASE_DIR"
 
 
@@ -32,15 +33,19 @@ class Lease:
 class Leases:
     """Lock files in a folder that all services of the machine share."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, *, nodes: Path = Path("/dev")) -> None:
+        """
+        Args:
+            nodes: folder of the machine's devices.
+        """
+        self._folder, self._nodes = folder, nodes
 
     def prove(self, sets: Sequence[DeviceSet]) -> None:
         """
         Raises:
             ValueError: locks of their GPUs cannot be made in the folder; names the setting.
         """
-        if not any(devices.gpus for devices in sets):
+        if not any(map(self._locks, sets)):
             return
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -56,17 +61,29 @@ class Leases:
             OSError: the folder cannot be written.
         """
         lease = Lease([])
-        if devices.gpus:
+        locks = self._locks(devices)
+        if locks:
             self._folder.mkdir(parents=True, exist_ok=True)
-        for gpu in devices.gpus:
-            path = self._folder / f"gpu-{gpu.replace('/', '-')}.lock"
-            handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        for name, kind in locks:
+            handle = os.open(self._folder / name, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             lease._handles.append(handle)
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(handle, kind | fcntl.LOCK_NB)
             except BlockingIOError:
                 lease.release()
                 return None
-            os.ftruncate(handle, 0)
-            os.write(handle, f"{os.getpid()}\n".encode())
+            if kind == fcntl.LOCK_EX:
+                os.ftruncate(handle, 0)
+                os.write(handle, f"{os.getpid()}\n".encode())
         return lease
+
+    def _locks(self, devices: DeviceSet) -> list[tuple[str, int]]:
+        """Names of the files and how each is held."""
+        gpus = devices.gpus
+        if devices == ALL:
+            named = visible_gpus(os.environ)
+            if named is None:
+                return [(_MACHINE, fcntl.LOCK_EX)] if has_gpus(self._nodes) else []
+            gpus = named
+        mine = [(f"gpu-{gpu.replace('/', '-')}.lock", fcntl.LOCK_EX) for gpu in gpus]
+        return [(_MACHINE, fcntl.LOCK_SH), *mine] if mine else []
