@@ -22,7 +22,7 @@ from synfarm_trainer.api.metrics_parts import MetricsParts
 from synfarm_trainer.api.operations import operations_router
 from synfarm_trainer.api.placement import Placement
 from synfarm_trainer.api.presets import presets_router
-from synfarm_trainer.api.records import RunRecords, new_ulid
+from synfarm_trainer.api.records import RecordMalformed, RunRecords, new_ulid
 from synfarm_trainer.api.routes import RunRoutes
 from synfarm_trainer.api.runner import Runner
 from synfarm_trainer.api.store_tail import StoreTail
@@ -102,7 +102,7 @@ def build_app(
     runner = Runner(tools, placement, leases)
     curve = RunCurve(records, parts, files, runner.follows)
     views = RunViews(records, runner, curve)
-    submission = Submission(store, records, _resolve, placement)
+    submission = Submission(store, records, _resolve, placement, runner.look_after)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -125,6 +125,17 @@ def build_app(
             hint="The object store does not answer; send the request again in some seconds.",
         )
         return Response(problem.to_bytes(), 503, {"Retry-After": "5"}, PROBLEM_MEDIA_TYPE)
+
+    @app.exception_handler(RecordMalformed)
+    async def _malformed(_: Request, error: RecordMalformed) -> Response:
+        problem = Problem(
+            title="record malformed",
+            status=500,
+            detail=str(error)[:500],
+            code="record_malformed",
+            hint="Restore the object that is named from a backup; a run that is not needed any more may be removed.",
+        )
+        return Response(problem.to_bytes(), 500, media_type=PROBLEM_MEDIA_TYPE)
 
     app.include_router(operations_router(store, runner, settings.health_age_seconds))
     app.include_router(presets_router())

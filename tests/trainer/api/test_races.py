@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from fastapi.testclient import TestClient
 
 from synfarm.contracts import layout
@@ -122,3 +123,35 @@ def test_a_stream_of_a_resumed_run_that_waits_does_not_end(service: Any, ended: 
         service.store.fault = stop_other
         text = client.get(f"/v1/runs/{run}/events").text
         assert text.rstrip().splitlines()[-1].count('"state":"completed"') == 1, text
+
+
+@pytest.mark.parametrize("lost", ["the run", "its answer", "its end"])
+def test_a_run_whose_request_loses_the_store_half_way_is_taken_up(
+    service: Any, ended: Ended, wait_for: WaitFor, lost: str
+) -> None:
+    service.plan({"steps": 1, "end": "completed"})
+    gone: list[str] = []
+
+    def lose(operation: str, key: str) -> None:
+        if lost == "the run" and operation == "create" and "/pins/" in key and _is_made(service, key):
+            gone.append(key)
+        if lost == "its answer" and operation == "create.answer" and key.endswith("/run.json"):
+            gone.append(key)
+        if lost == "its end" and operation == "get" and key.endswith("/ended.json"):
+            gone.append(key)
+        if gone:
+            raise StoreUnavailable("away")
+
+    job = service.add_job()
+    with service.open() as client:
+        wait_for(lambda: client.get("/readyz").status_code == 200)
+        service.store.fault = lose
+        assert client.post("/v1/runs", json={"jobs": [job]}).status_code == 503
+        assert gone
+        service.store.fault = None
+        (run,) = (item["run"] for item in client.get("/v1/runs").json()["items"])
+        assert ended(client, run)["state"] == "completed"
+
+
+def _is_made(service: Any, pin: str) -> bool:
+    return bool(service.store._objects.get(layout.run(pin.rpartition("/")[2])))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from synfarm.contracts import layout
 from synfarm.storage.memory import MemoryStore
 from synfarm.storage.protocol import StoreUnavailable
+from synfarm_trainer.api.live import LiveRun
 from synfarm_trainer.api.metrics_parts import MetricsParts
 from synfarm_trainer.api.records import RunRecords, new_ulid
 from synfarm_trainer.api.store_tail import StoreTail
@@ -37,3 +40,29 @@ def test_what_comes_just_before_the_end_is_told() -> None:
     store.put(layout.eval_record(run, 20, "knn.json"), b'{"top1": 0.25}')
     assert tail.read() == [], "the last look was just now"
     assert [line.type for line in tail.read(last=True)] == ["eval"]
+
+
+def test_a_malformed_record_is_no_news_and_no_fault_of_the_run() -> None:
+    run, store = new_ulid(), MemoryStore()
+    records = RunRecords(store)
+    tail = StoreTail(records, MetricsParts(store), run, records.open_attempt(run).number, 0.0)
+    store.put(layout.eval_record(run, 20, "knn.json"), b"[1]")
+    store.put(layout.eval_record(run, 20, "linear.json"), b"{")
+    store.put(f"runs/{run}/evals/x/knn.json", b"{}")
+    store.put(layout.checkpoint_commit(run, 20, 0), b"{")
+    store.put(f"runs/{run}/checkpoints/notes.txt", b"mine")
+    store.put(layout.attempt(run, 1), b"{")
+    store.put(layout.eval_record(run, 30, "knn.json"), b'{"top1": 0.5}')
+    assert [(line.type, line.data["step"]) for line in tail.read()] == [("eval", 30)]
+    assert tail.read() == []
+
+
+def test_a_checkpoint_is_told_with_its_facts(service: Any) -> None:
+    run, records = new_ulid(), RunRecords(service.store)
+    tail = StoreTail(records, MetricsParts(service.store), run, records.open_attempt(run).number, 0.0)
+    service.checkpoint(run, 20, 0)
+    (line,) = tail.read()
+    assert (line.type, line.data["step"], line.data["bytes"]) == ("checkpoint", 20, 1)
+    live = LiveRun()
+    live.fold(line)
+    assert live.now.checkpoint is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pydantic import JsonValue, ValidationError
@@ -13,12 +13,13 @@ from ulid import ULID
 
 from synfarm.contracts import layout
 from synfarm.contracts.base import Contract, Moment, utc_now
-from synfarm.contracts.ids import RunId
+from synfarm.contracts.ids import RunId, check_ulid
 from synfarm.contracts.runs import CheckpointCommit, RunAttempt, RunEnded, RunSpec
 from synfarm.storage.protocol import ObjectMissing, ObjectStore
 from synfarm.telemetry import get_logger
+from synfarm_trainer.foreign import ours
 
-__all__ = ["RunRecords", "RunStop", "new_ulid"]
+__all__ = ["RecordMalformed", "RunRecords", "RunStop", "new_ulid"]
 
 _log = get_logger(__name__)
 ContractT = TypeVar("ContractT", bound=Contract)
@@ -27,6 +28,10 @@ ContractT = TypeVar("ContractT", bound=Contract)
 def new_ulid() -> str:
     """A fresh id; later ones sort after earlier ones."""
     return str(ULID()).lower()
+
+
+class RecordMalformed(Exception):
+    """An object of a run cannot be read as what it should be; the message names its key."""
 
 
 class RunStop(Contract):
@@ -39,13 +44,27 @@ class RunStop(Contract):
 
 @dataclass(frozen=True, slots=True)
 class RunRecords:
-    """Thread-safe reader and writer of the objects below ``runs/``. Any method may raise StoreUnavailable."""
+    """Thread-safe reader and writer of the objects below ``runs/``. Any method may raise StoreUnavailable; those that
+    read one object, RecordMalformed. What is none of ours, or no evaluation or checkpoint, is passed over and told."""
 
     store: ObjectStore
+    _told: set[str] = field(default_factory=set, repr=False, compare=False)
 
     def ids(self) -> list[str]:
         """Every run, oldest first."""
-        return sorted(self.store.list_folders(layout.runs_prefix()))
+        return sorted(run for run in self.store.list_folders(layout.runs_prefix()) if self._is_run(run))
+
+    def _is_run(self, name: str) -> bool:
+        try:
+            return check_ulid(name) == name
+        except ValueError:
+            self._tell(f"{layout.runs_prefix()}{name}/", "the folder of no run")
+            return False
+
+    def _tell(self, key: str, why: str) -> None:
+        if key not in self._told:
+            self._told.add(key)
+            _log.warning("foreign_object", key=key, why=why, hint="it is passed over")
 
     def spec(self, run: str) -> RunSpec | None:
         """The frozen spec; None if the run does not exist (a folder without ``run.json`` is a run half made)."""
@@ -61,7 +80,9 @@ class RunRecords:
         """Write how the run ended; the record that stands, which may be an earlier one."""
         if self.store.create(layout.run_ended(ended.run), ended.to_bytes()):
             return ended
-        return self.ended(ended.run) or ended
+        with suppress(RecordMalformed):
+            return self.ended(ended.run) or ended
+        return ended
 
     def stop(self, run: str, by: str) -> None:
         self.store.create(layout.run_stop(run), RunStop(run=run, by=by, at=utc_now()).to_bytes())
@@ -75,7 +96,8 @@ class RunRecords:
         self.store.delete(layout.run_stop(run))
 
     def attempts(self, run: str) -> list[int]:
-        return sorted(layout.parse_attempt(info.key) for info in self.store.list(layout.attempts_prefix(run)))
+        listed = self.store.list(layout.attempts_prefix(run))
+        return sorted(number for _, number in ours(listed, layout.parse_attempt, self._told))
 
     def attempt(self, run: str, number: int) -> RunAttempt | None:
         return self._read(layout.attempt(run, number), RunAttempt)
@@ -97,8 +119,8 @@ class RunRecords:
 
     def checkpoint_keys(self, run: str) -> list[tuple[int, int]]:
         """(step, attempt) of every committed checkpoint, the one that counts last: newest attempt, then latest step."""
-        found = (layout.parse_checkpoint(info.key) for info in self.store.list(layout.checkpoints_prefix(run)))
-        keys = ((step, attempt) for step, attempt, name in found if name == "commit.json")
+        found = ours(self.store.list(layout.checkpoints_prefix(run)), layout.parse_checkpoint, self._told)
+        keys = ((step, attempt) for _, (step, attempt, name) in found if name == "commit.json")
         return sorted(keys, key=lambda pair: (pair[1], pair[0]))
 
     def checkpoint_step(self, run: str) -> int | None:
@@ -108,35 +130,57 @@ class RunRecords:
     def last_checkpoint(self, run: str) -> CheckpointCommit | None:
         """The one that counts; one that cannot be read, or was deleted since it was listed, is passed over."""
         for step, attempt in reversed(self.checkpoint_keys(run)):
-            with suppress(ValidationError):
-                if (commit := self._read(layout.checkpoint_commit(run, step, attempt), CheckpointCommit)) is not None:
+            with suppress(RecordMalformed):
+                if (commit := self.checkpoint(run, step, attempt)) is not None:
                     return commit
         return None
 
+    def checkpoint(self, run: str, step: int, attempt: int) -> CheckpointCommit | None:
+        return self._read(layout.checkpoint_commit(run, step, attempt), CheckpointCommit)
+
     def checkpoints(self, run: str) -> list[CheckpointCommit]:
-        found = (
-            self._read(layout.checkpoint_commit(run, step, attempt), CheckpointCommit)
-            for step, attempt in self.checkpoint_keys(run)
-        )
+        """Those that can be read, the one that counts last."""
+        found = []
+        for step, attempt in self.checkpoint_keys(run):
+            with suppress(RecordMalformed):
+                found.append(self.checkpoint(run, step, attempt))
         return [commit for commit in found if commit is not None]
 
     def evals(self, run: str) -> dict[str, JsonValue]:
         """Evaluation records by step, then by name."""
         found: dict[str, JsonValue] = {}
-        for info in self.store.list(layout.evals_prefix(run)):
-            step, _, name = info.key.removeprefix(layout.evals_prefix(run)).partition("/")
-            if not name.endswith(".json"):
-                continue
-            group = found.setdefault(str(int(step)), {})
-            if isinstance(group, dict):
-                group[name.removesuffix(".json")] = json.loads(self.store.get(info.key))
+        for key in self.eval_keys(run):
+            if (told := self.eval_record(key)) is not None:
+                group = found.setdefault(str(told[0]), {})
+                if isinstance(group, dict):
+                    group[told[1]] = told[2]
         return found
+
+    def eval_keys(self, run: str) -> list[str]:
+        return [info.key for info in self.store.list(layout.evals_prefix(run)) if info.key.endswith(".json")]
+
+    def eval_record(self, key: str) -> tuple[int, str, dict[str, JsonValue]] | None:
+        """(step, name, what it says) of an evaluation; None if it is none, or cannot be read."""
+        folder, _, name = key.rpartition("/")
+        step = folder.rpartition("/")[2]
+        try:
+            data = json.loads(self.store.get(key))
+        except ValueError:
+            data = None
+        if not isinstance(data, dict) or not step.isdecimal():
+            self._tell(key, "no record of an evaluation")
+            return None
+        return int(step), name.removesuffix(".json"), data
 
     def _read(self, key: str, kind: type[ContractT]) -> ContractT | None:
         try:
             return kind.from_bytes(self.store.get(key))
         except ObjectMissing:
             return None
-        except ValidationError:
-            _log.error("object_malformed", key=key)
-            raise
+        except ValidationError as error:
+            fault = error.errors()[0]
+            why = f"{'.'.join(map(str, fault['loc'])) or 'it'}: {fault['msg']}"
+            if key not in self._told:
+                self._told.add(key)
+                _log.error("object_malformed", key=key, why=why)
+            raise RecordMalformed(f"{key} cannot be read: {why}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -18,7 +19,7 @@ from synfarm.contracts.views import RunPage, RunView
 from synfarm.storage.protocol import StoreUnavailable
 from synfarm.web import CurrentPrincipal, event_stream
 from synfarm_trainer.api.checkpoints import list_checkpoints
-from synfarm_trainer.api.records import RunRecords
+from synfarm_trainer.api.records import RecordMalformed, RunRecords
 from synfarm_trainer.api.remixing import change_weights
 from synfarm_trainer.api.runner import Runner
 from synfarm_trainer.api.seen import seen_run
@@ -78,7 +79,12 @@ class RunRoutes:
     ) -> RunView:
         """Freeze the run, pin its jobs, queue it."""
         spec = self.submission.submit(request, who, idempotency_key)
-        if self.records.ended(spec.run) is None:
+        try:
+            ended = self.records.ended(spec.run)
+        except StoreUnavailable:
+            self.runner.look_after(spec.run)
+            raise
+        if ended is None:
             self.runner.submit(spec)
         return self.views.view(spec)
 
@@ -88,12 +94,13 @@ class RunRoutes:
         for run in reversed(self.records.ids()):
             if cursor is not None and run >= cursor:
                 continue
-            spec = self.records.spec(run)
-            if spec is None or not who.may_see(spec.owner):
-                continue
-            if len(found) == limit:
-                return RunPage(items=tuple(found), next_cursor=found[-1].run)
-            found.append(self.views.view(spec))
+            with suppress(RecordMalformed):  # told in the log; the others are listed
+                spec = self.records.spec(run)
+                if spec is None or not who.may_see(spec.owner):
+                    continue
+                if len(found) == limit:
+                    return RunPage(items=tuple(found), next_cursor=found[-1].run)
+                found.append(self.views.view(spec))
         return RunPage(items=tuple(found))
 
     def get(self, run: RunId, who: CurrentPrincipal) -> RunView:

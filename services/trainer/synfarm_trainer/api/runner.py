@@ -7,12 +7,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from synfarm.contracts.runs import RunEnded, RunSpec, RunState
+from synfarm.storage.protocol import StoreUnavailable
 from synfarm.telemetry import get_logger
 from synfarm_trainer.api.following import tell_ended
 from synfarm_trainer.api.keeping import Closing, Keeper, Keeping, Life, RunnerLimits
 from synfarm_trainer.api.live import LiveRun, Snapshot
 from synfarm_trainer.api.placement import Placement
 from synfarm_trainer.api.queue import RunQueue, Waiting
+from synfarm_trainer.api.records import RecordMalformed
 from synfarm_trainer.launch.devices import DeviceSet
 from synfarm_trainer.launch.leases import Lease, Leases
 from synfarm_trainer.launch.protocol import LauncherAway
@@ -20,6 +22,8 @@ from synfarm_trainer.launch.protocol import LauncherAway
 __all__ = ["Runner", "RunnerLimits"]
 
 _log = get_logger(__name__)
+_LOOK_SECONDS = 1.0
+"""Between two looks for runs in doubt."""
 
 
 class Runner:
@@ -32,6 +36,8 @@ class Runner:
         self._live: dict[str, LiveRun] = {}
         self._busy: dict[str, str] = {}
         """Owners of the runs that have devices."""
+        self._doubtful: set[str] = set()
+        self._look_at = 0.0
         self._closing = threading.Event()
         self._wake = threading.Condition(self._lock)
         self._scanned = threading.Event()
@@ -104,6 +110,11 @@ class Runner:
             self._queue.add(Waiting(spec.run, spec.owner, sets))
             self._wake.notify_all()
 
+    def look_after(self, run: str) -> None:
+        """Take up a run of which the store did not say whether it is there, once it does."""
+        with self._lock:
+            self._doubtful.add(run)
+
     def request_stop(self, run: str) -> bool:
         """Act on a ``stop.json`` that has been written. True if the run was still queued: the caller ends it."""
         gone = self._is_gone(run)
@@ -164,18 +175,39 @@ class Runner:
         self._scanned.set()
 
     def _unfinished(self) -> list[RunSpec]:
-        records = self._tools.records
-
-        def open_spec(run: str) -> RunSpec | None:
-            return records.spec(run) if records.ended(run) is None else None
-
         with ThreadPoolExecutor(8) as pool:
-            return [spec for spec in pool.map(open_spec, records.ids()) if spec is not None]
+            return [spec for spec in pool.map(self._open_spec, self._tools.records.ids()) if spec is not None]
+
+    def _open_spec(self, run: str) -> RunSpec | None:
+        """Of a run that has not ended and can be read."""
+        records = self._tools.records
+        try:
+            return records.spec(run) if records.ended(run) is None else None
+        except RecordMalformed as error:
+            _log.warning("run_not_taken_up", run=run, error=str(error))
+            return None
+
+    def _take_up_doubtful(self) -> None:
+        """Those that :meth:`look_after` told of. Nobody else knows of them: their requests ended with an error."""
+        with self._lock:
+            if not self._doubtful or time.monotonic() < self._look_at:
+                return
+            self._look_at, doubtful = time.monotonic() + _LOOK_SECONDS, sorted(self._doubtful)
+        for run in doubtful:
+            try:
+                spec = self._open_spec(run)
+            except StoreUnavailable:
+                return
+            with self._lock:
+                self._doubtful.discard(run)
+            if spec is not None:
+                self.submit(spec)
 
     def _next(self, devices: DeviceSet, life: Life) -> tuple[str, Lease]:
         """Wait for a run whose turn it is on these devices, and for the devices."""
         while True:
             life.breathe(0)
+            self._take_up_doubtful()
             with self._wake:
                 if self._queue.next_for(devices, self._busy.values()) is None:
                     self._wake.wait(1.0)
@@ -202,9 +234,15 @@ class Runner:
     def _keep(self, run: str, devices: DeviceSet, life: Life) -> None:
         with self._lock:
             live = self._live[run]
-        spec = life.patiently(lambda: self._tools.records.spec(run))
+        try:
+            spec = life.patiently(lambda: self._tools.records.spec(run))
+        except RecordMalformed:
+            spec = None
         if spec is None:
-            raise RuntimeError(f"run {run} has no run.json")
+            _log.error("run_record_lost", run=run)
+            with self._lock:
+                del self._live[run]
+            return
         keeper = Keeper(spec, live, devices, self._tools, life)
         try:
             ended = keeper.keep(self._count_restart)

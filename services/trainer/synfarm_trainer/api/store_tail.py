@@ -1,20 +1,19 @@
-"""News of ranks on other machines, from what they leave in the store: metrics, checkpoints, evaluations."""
+"""News of ranks on other machines, from what they leave in the store: metrics, checkpoints, evaluations, segments."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 from pydantic import JsonValue
 
-from synfarm.contracts import layout
 from synfarm.contracts.base import utc_now
-from synfarm.storage.protocol import StoreUnavailable
+from synfarm.storage.protocol import StoreDamaged, StoreUnavailable
 from synfarm_trainer.api.journal import JournalLine
 from synfarm_trainer.api.live import WINDOW
 from synfarm_trainer.api.metrics_parts import MetricsParts
-from synfarm_trainer.api.records import RunRecords
+from synfarm_trainer.api.records import RecordMalformed, RunRecords
 
 __all__ = ["StoreTail"]
 
@@ -22,7 +21,8 @@ __all__ = ["StoreTail"]
 class StoreTail:
     """What has come since the last look, which is not repeated before ``seconds`` have passed, but for the last one.
 
-    A start may be replaced by the cluster while it is followed: the newest attempt's news count.
+    A start may be replaced by the cluster while it is followed: the newest attempt's news count. What cannot be read is
+    passed over and told in the log: it is no news, and no fault of the run.
     """
 
     def __init__(self, records: RunRecords, parts: MetricsParts, run: str, attempt: int, seconds: float) -> None:
@@ -40,37 +40,44 @@ class StoreTail:
             for line in self._lines():
                 # One by one: what was read before the store went away counts.
                 found.append(line)
-        except StoreUnavailable:
+        except (StoreUnavailable, StoreDamaged):
             pass
         self._looked = time.monotonic()
         return found
 
     def _lines(self) -> Iterator[JournalLine]:
-        newest = self._records.attempts(self._run)[-1:]
-        if newest and newest[0] > self._attempt and (record := self._records.attempt(self._run, newest[0])):
-            self._attempt, self._step = newest[0], record.resumed_step
-            yield _line("state", {"attempt": record.number, "resumed_step": record.resumed_step})
+        yield from self._attempts()
         last = self._parts.last(self._run, self._attempt)
         if last is not None and last.step > self._step:
             # Of a long run that is adopted the end is enough.
             for metrics in self._parts.after(self._run, self._attempt, max(self._step, last.step - WINDOW)):
                 yield _line("step", metrics.model_dump(mode="json"))
                 self._step = metrics.step
+        # What is asked of the store is marked when it has been read: one that goes away is asked again.
         for step, attempt in self._records.checkpoint_keys(self._run):
-            if attempt == self._attempt and self._is_new(f"checkpoint-{step}-{attempt}"):
-                yield _line("checkpoint", {"step": step, "attempt": attempt})
-        store, evals = self._records.store, layout.evals_prefix(self._run)
-        for info in store.list(evals):
-            step_text, _, name = info.key.removeprefix(evals).partition("/")
-            if name.endswith(".json") and info.key not in self._seen:
-                told = json.loads(store.get(info.key))
-                self._seen.add(info.key)  # not before: a store that goes away here is asked for it again
-                yield _line("eval", {**told, "step": int(step_text), "name": name.removesuffix(".json")})
+            mark = f"checkpoint-{step}-{attempt}"
+            if attempt == self._attempt and mark not in self._seen:
+                commit = None
+                with suppress(RecordMalformed):
+                    commit = self._records.checkpoint(self._run, step, attempt)
+                self._seen.add(mark)
+                if commit is not None:
+                    yield _line("checkpoint", commit.facts.model_dump(mode="json"))
+        for key in self._records.eval_keys(self._run):
+            if key not in self._seen:
+                told = self._records.eval_record(key)
+                self._seen.add(key)
+                if told is not None:
+                    step, name, data = told
+                    yield _line("eval", {**data, "step": step, "name": name})
 
-    def _is_new(self, mark: str) -> bool:
-        new = mark not in self._seen
-        self._seen.add(mark)
-        return new
+    def _attempts(self) -> Iterator[JournalLine]:
+        newest = self._records.attempts(self._run)[-1:]
+        if newest and newest[0] > self._attempt:
+            with suppress(RecordMalformed):
+                if (record := self._records.attempt(self._run, newest[0])) is not None:
+                    self._attempt, self._step = newest[0], record.resumed_step
+                    yield _line("state", {"attempt": record.number, "resumed_step": record.resumed_step})
 
 
 def _line(kind: str, data: dict[str, JsonValue]) -> JournalLine:

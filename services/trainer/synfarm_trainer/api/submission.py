@@ -13,7 +13,7 @@ from synfarm.contracts.base import utc_now
 from synfarm.contracts.problems import ProblemError
 from synfarm.contracts.runs import RunRequest, RunSpec
 from synfarm.idempotency import claim
-from synfarm.storage.protocol import ObjectStore
+from synfarm.storage.protocol import ObjectStore, StoreUnavailable
 from synfarm_trainer.api.placement import Placement, check_place
 from synfarm_trainer.api.records import RunRecords, new_ulid
 from synfarm_trainer.api.refused import config_refused
@@ -32,6 +32,8 @@ class Submission:
     records: RunRecords
     resolve: Resolve
     placement: Placement
+    in_doubt: Callable[[str], None]
+    """Told of a run that may exist although its request is answered by an error: the store went away meanwhile."""
 
     def submit(self, request: RunRequest, who: Principal, key: str | None) -> RunSpec:
         """The run of the request: a new one, or the one that ``key`` made before.
@@ -82,11 +84,15 @@ class Submission:
             for job in pinned:
                 self.store.delete(layout.pin(job, run))
             raise
-        made = spec if self.records.create(spec) else self.records.spec(run) or spec
-        # Once more: gc may have dropped the pins of a run that a request of long ago left half made, as this one took
-        # them for its own. From here on it sees the run.
-        for job in request.jobs:
-            self.store.create(layout.pin(job, run), b"{}")
+        try:
+            made = spec if self.records.create(spec) else self.records.spec(run) or spec
+            # Once more: gc may have dropped the pins of a run that a request of long ago left half made, as this one
+            # took them for its own. From here on it sees the run.
+            for job in request.jobs:
+                self.store.create(layout.pin(job, run), b"{}")
+        except StoreUnavailable:
+            self.in_doubt(run)
+            raise
         return made
 
     def _config(self, request: RunRequest) -> dict[str, Any]:

@@ -17,13 +17,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from pydantic import ValidationError
 
 from synfarm.contracts import layout
 from synfarm.contracts.base import utc_now
 from synfarm.contracts.runs import CheckpointCommit, CheckpointFile, CheckpointShare
 from synfarm.storage.protocol import ObjectMissing, ObjectStore, StoreDamaged
 from synfarm.telemetry import get_logger
+from synfarm_trainer.foreign import ours
 from synfarm_trainer.patience import patiently
 from synfarm_trainer.ranks import Ranks
 
@@ -133,16 +133,16 @@ class CheckpointStore:
         Raises:
             Fenced: a newer attempt exists.
         """
-        keys = patiently(lambda: [info.key for info in self.store.list(layout.attempts_prefix(self.run))])
-        newest = max((layout.parse_attempt(key) for key in keys), default=self.attempt)
+        listed = patiently(lambda: list(self.store.list(layout.attempts_prefix(self.run))))
+        newest = max((number for _, number in ours(listed, layout.parse_attempt)), default=self.attempt)
         if newest > self.attempt:
             raise Fenced(f"attempt {self.attempt} of run {self.run} has been superseded by attempt {newest}")
 
     def folders(self) -> dict[tuple[int, int], dict[str, int]]:
         """Sizes by name of all that lies in each checkpoint's folder, by (attempt, step), the one that counts first."""
         found: dict[tuple[int, int], dict[str, int]] = {}
-        for info in patiently(lambda: list(self.store.list(layout.checkpoints_prefix(self.run)))):
-            step, attempt, name = layout.parse_checkpoint(info.key)
+        listed = patiently(lambda: list(self.store.list(layout.checkpoints_prefix(self.run))))
+        for info, (step, attempt, name) in ours(listed, layout.parse_checkpoint):
             found.setdefault((attempt, step), {})[name] = info.size
         return dict(sorted(found.items(), reverse=True))
 
@@ -157,9 +157,12 @@ class CheckpointStore:
         """
         key = layout.checkpoint_commit(self.run, step, attempt)
         try:
-            return CheckpointCommit.from_bytes(patiently(self.store.get, key))
-        except (ObjectMissing, StoreDamaged, ValidationError) as error:
+            commit = CheckpointCommit.from_bytes(patiently(self.store.get, key))
+            for file in commit.files:
+                layout.parse_checkpoint(file.key)
+        except (ObjectMissing, StoreDamaged, ValueError) as error:
             raise CheckpointInvalid(f"{key}: {error}") from error
+        return commit
 
     def load(self, attempt: int, step: int) -> dict[str, bytes]:
         """All files of one checkpoint by name, proven.

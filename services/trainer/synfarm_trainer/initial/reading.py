@@ -19,6 +19,7 @@ from synfarm.contracts import layout
 from synfarm.contracts.runs import CheckpointCommit, CheckpointFile
 from synfarm.storage.protocol import ObjectMissing, ObjectStore
 from synfarm_trainer.config import Initial, OfRun, OfStore, OfTimm
+from synfarm_trainer.foreign import ours
 from synfarm_trainer.patience import patiently
 from synfarm_trainer.shares import part_of
 
@@ -55,8 +56,8 @@ def read_weights(initial: Initial, store: ObjectStore) -> Weights:
 def _of_checkpoint(store: ObjectStore, of: OfRun) -> Weights:
     """The network that would be exported: the teacher's where there is one."""
     infos = patiently(lambda: list(store.list(layout.checkpoints_prefix(of.run))))
-    found = [layout.parse_checkpoint(info.key) for info in infos]
-    committed = sorted((attempt, step) for step, attempt, name in found if name == "commit.json")
+    found = ours(infos, layout.parse_checkpoint)
+    committed = sorted((attempt, step) for _, (step, attempt, name) in found if name == "commit.json")
     attempts = [attempt for attempt, step in committed if step == of.step]
     if not attempts or of.step is None:
         steps = ", ".join(map(str, sorted({step for _, step in committed}))) or "none"
