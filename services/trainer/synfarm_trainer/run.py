@@ -18,6 +18,9 @@ from synfarm_trainer.parent import die_with_agent
 
 __all__ = ["main"]
 
+_FLUSH_SECONDS = 5.0
+"""For the last steps before an error: less than torchrun and Kubernetes give ranks that they end."""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Train; 0 if the run is complete or was stopped by SIGTERM, 1 otherwise. The exit record says which and why."""
@@ -69,8 +72,10 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         reached = session.step if session is not None else 0
         log.error("run_failed", run=start.run, step=reached, exc_info=True)
-        why = exit_reason(error)
+        why = exit_reason(error, building=session is None)
         start.leave(why, exit_detail(error)[:2000], reached)
+        if session is not None:
+            session.flush(_FLUSH_SECONDS)
         if sinks is not None:
             if why != "fenced":  # a newer start tells the same sinks how it goes on
                 sinks.write("state", {"state": "failed", "step": reached})

@@ -40,6 +40,7 @@ from synfarm_trainer.parallel import parallelize
 from synfarm_trainer.patience import patiently
 from synfarm_trainer.peers import tells_of_lost_peer
 from synfarm_trainer.ranks import Ranks
+from synfarm_trainer.refusal import RunRefused
 from synfarm_trainer.run_data import open_data
 from synfarm_trainer.segments import told_of
 from synfarm_trainer.shares import share_of
@@ -75,8 +76,12 @@ class Start:
         leave_exit_record(self.folder / f"exit-{self.attempt:06d}.json", reason, detail, step)
 
 
-def exit_reason(error: Exception) -> str:
-    """The exit record's word for an error; ``crash`` and ``lost_rank`` are worth another start, the others are not."""
+def exit_reason(error: Exception, *, building: bool = False) -> str:
+    """The exit record's word for an error; ``crash`` and ``lost_rank`` are worth another start, the others are not.
+
+    Args:
+        building: it came before the first step, where configuration and data are looked at.
+    """
     if tells_of_lost_peer(error):
         return "lost_rank"
     if isinstance(error, NonFinite):
@@ -85,7 +90,8 @@ def exit_reason(error: Exception) -> str:
         return "data"
     if isinstance(error, Fenced):
         return "fenced"
-    return "config" if isinstance(error, ValueError | torch.OutOfMemoryError) else "crash"
+    final = ValueError if building else RunRefused
+    return "config" if isinstance(error, final | torch.OutOfMemoryError) else "crash"
 
 
 def exit_detail(error: Exception) -> str:
@@ -251,6 +257,11 @@ class Session:
                 self._loader.go_on_with(self._dataset, self._plan)
                 self._evaluation = self._evaluation.go_on_with(self._dataset, self._plan)
                 self._tell("segment", {"step": step, "captions": len(self._dataset.rows), **told_of(segment)})
+
+    def flush(self, seconds: float) -> None:
+        """Upload what the last steps told, on the way out of a failure; not waited for any longer than that."""
+        if self._metrics is not None:
+            self._metrics.close(seconds)
 
     def close(self) -> None:
         """Let go of threads and files; what has not been uploaded is given half a minute."""

@@ -19,6 +19,7 @@ from synfarm_trainer.data.manifest import Dataset, DatasetInvalid, Increment
 from synfarm_trainer.data.mixture import Shares
 from synfarm_trainer.data.plan import Plan
 from synfarm_trainer.data.table import Derived, GroupTable, least_unsigned
+from synfarm_trainer.refusal import RunRefused
 
 __all__ = ["course_of", "increments_of", "part_of"]
 
@@ -51,7 +52,7 @@ def course_of(
         draft: the numbers of groups that the last segment tells do not count yet.
 
     Raises:
-        ValueError: a stream has fewer captions than a batch may take of it.
+        RunRefused: a stream has fewer captions than a batch may take of it.
         DatasetInvalid: there are not the captions that a segment tells of.
     """
     leg = partial(_leg, segments, dataset, seed, config)
@@ -85,7 +86,7 @@ def _leg(segments: Sequence[RunSegment], dataset: Dataset, seed: int, config: Da
         part, rows = part_of(dataset.table, np.flatnonzero(np.isin(sources, mine)), sources)
         plan = Plan(part, seed, 0, config.block_shards, config.held_out, config.cell_captions)
         if plan.groups < most:
-            raise ValueError(_too_few(segment, stream.datasets, most, plan))
+            raise RunRefused(_too_few(segment, stream.datasets, most, plan))
         streams.append(Stream(plan, rows, Standing(stream.epoch, stream.offset)))
     return Leg(segment.position, shares, tuple(streams))
 

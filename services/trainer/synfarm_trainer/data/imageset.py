@@ -16,6 +16,7 @@ from synfarm_trainer.data.decode import decode_group
 from synfarm_trainer.data.fetch import ShardCache
 from synfarm_trainer.data.manifest import Dataset
 from synfarm_trainer.data.plan import Plan
+from synfarm_trainer.refusal import RunRefused
 
 __all__ = ["ImageSet", "choose_rows", "distinct_rows", "read_images"]
 
@@ -76,11 +77,11 @@ def read_images(dataset: Dataset, cache: ShardCache, rows: Sequence[int], size: 
     """Every image of the captions ``rows``.
 
     Raises:
-        ValueError: no rows.
+        RunRefused: no rows.
         DatasetDamaged: a caption has no whole image.
     """
     if not rows:
-        raise ValueError("data.held_out: no caption is held out (every concept has a single one), nothing to evaluate")
+        raise RunRefused("data.held_out: no caption is held out (every concept has a single one), nothing to evaluate")
     pixels: list[NDArray[np.uint8]] = []
     captions: list[int] = []
     for row in rows:

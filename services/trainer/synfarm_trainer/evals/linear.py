@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from synfarm_trainer.evals.bootstrap import standard_error
+from synfarm_trainer.refusal import RunRefused
 
 __all__ = ["Classifier", "LinearResult", "Scale", "evaluate", "fit", "penalties"]
 
@@ -172,10 +173,10 @@ def evaluate(
         among: penalties.
 
     Raises:
-        ValueError: the training images are all of one caption.
+        RunRefused: the training images are all of one caption.
     """
     if train_captions.min() == train_captions.max():
-        raise ValueError("eval.linear: needs training images of at least two captions")
+        raise RunRefused("eval.linear: needs training images of at least two captions")
     penalty, validated = _choose(train, train_labels, _validation(train_captions, seed), among)
     scale = Scale.of(train)
     right = fit(scale(train), train_labels, penalty).predict(scale(test)) == test_labels

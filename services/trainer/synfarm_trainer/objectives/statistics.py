@@ -6,6 +6,7 @@ from synfarm_trainer.config import ProjectedConfig
 from synfarm_trainer.models.batch_norm import Among
 from synfarm_trainer.objectives.batch import TensorBatch
 from synfarm_trainer.ranks import Ranks
+from synfarm_trainer.refusal import RunRefused
 
 __all__ = ["among_of"]
 
@@ -14,12 +15,12 @@ def among_of(config: ProjectedConfig, batch: TensorBatch, ranks: Ranks, micro_cr
     """None for heads without BatchNorm.
 
     Raises:
-        ValueError: passes would be smaller than the rank's share of the batch.
+        RunRefused: passes would be smaller than the rank's share of the batch.
     """
     if config.head_norm == "layer":
         return None
     if micro_crops < len(batch):
-        raise ValueError(
+        raise RunRefused(
             "execution.micro_captions: BatchNorm needs a rank's whole share in one pass; set it to 0, or "
             "objective.head_norm to layer"
         )
