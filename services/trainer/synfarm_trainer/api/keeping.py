@@ -190,7 +190,8 @@ class Keeper:
         number, resumed = attempt.number, attempt.resumed_step
         evals = patiently(lambda: self._records.evals(run))
         self._mixed, self._remixes = patiently(lambda: self._taken_in(adopted=child is not None)), False
-        live.begin(number, resumed, evals)
+        newest = patiently(lambda: self._records.last_checkpoint(run))
+        live.begin(number, resumed, evals, newest.facts if newest is not None else None)
         self._narrator.begin()
         self._narrator.tell()
         if child is None:

@@ -85,7 +85,13 @@ class LiveRun:
             self._now = replace(self._now, progress_at=utc_now(), **changes)  # type: ignore[arg-type]
             return self._now
 
-    def begin(self, attempt: int, resumed_step: int, evals: dict[str, JsonValue]) -> None:
+    def begin(
+        self,
+        attempt: int,
+        resumed_step: int,
+        evals: dict[str, JsonValue],
+        checkpoint: CheckpointFacts | None = None,
+    ) -> None:
         """A new start: it goes on from its checkpoint, so the steps lost behind it are not shown as done."""
         self._window.clear()
         self.change(
@@ -94,7 +100,7 @@ class LiveRun:
             resumed_step=resumed_step,
             step=resumed_step,
             last_checkpoint=resumed_step or None,
-            checkpoint=None,
+            checkpoint=checkpoint,
             evals=evals,
             reason=None,
         )
