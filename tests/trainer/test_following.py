@@ -21,7 +21,7 @@ from synfarm.storage.protocol import ObjectStore, StoreUnavailable
 from synfarm_trainer.checkpoint import Fenced
 from synfarm_trainer.data.manifest import DatasetInvalid, Increment, load_dataset
 from synfarm_trainer.ranks import Ranks
-from synfarm_trainer.segments import read_segments
+from synfarm_trainer.segment_records import read_segments
 from synfarm_trainer.session import Session, Start
 
 sys.path.insert(0, str(Path(__file__).parent))

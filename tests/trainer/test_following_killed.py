@@ -16,7 +16,7 @@ from synfarm.faults import Faults
 from synfarm.settings import StoreSettings
 from synfarm.storage.minio_store import open_store
 from synfarm_trainer.ranks import Ranks
-from synfarm_trainer.segments import read_segments
+from synfarm_trainer.segment_records import read_segments
 from synfarm_trainer.session import Session, Start
 
 sys.path.insert(0, str(Path(__file__).parent))

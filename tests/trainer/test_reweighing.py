@@ -16,7 +16,7 @@ from synfarm.contracts.mixing import MixChange
 from synfarm.faults import Faults
 from synfarm.storage.memory import MemoryStore
 from synfarm_trainer.ranks import Ranks
-from synfarm_trainer.segments import read_segments
+from synfarm_trainer.segment_records import read_segments
 from synfarm_trainer.session import Session, Start
 
 RUN, OTHER_RUN = "01hzzzzzzzzzzzzzzzzzzzzzz1", "01hzzzzzzzzzzzzzzzzzzzzzz3"

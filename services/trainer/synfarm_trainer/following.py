@@ -27,7 +27,8 @@ from synfarm_trainer.mixing import newest_change
 from synfarm_trainer.patience import patiently
 from synfarm_trainer.proving import surely
 from synfarm_trainer.ranks import Ranks
-from synfarm_trainer.segments import SegmentStore, read_segments
+from synfarm_trainer.segment_records import read_segments
+from synfarm_trainer.segments import SegmentStore
 
 __all__ = ["SegmentedData"]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from synfarm.contracts import layout
 from synfarm.contracts.base import utc_now
@@ -18,20 +17,9 @@ from synfarm.storage.protocol import ObjectStore
 from synfarm_trainer.checkpoint import Fenced
 from synfarm_trainer.mixing import reweighed
 from synfarm_trainer.patience import patiently
+from synfarm_trainer.segment_records import read_segments
 
-__all__ = ["SegmentStore", "read_segments", "told_of"]
-
-
-def read_segments(store: ObjectStore, run: str) -> list[RunSegment]:
-    """All segments of a run by number, those that starts said again among them."""
-    keys = patiently(lambda: [info.key for info in store.list(layout.segments_prefix(run))])
-    return [RunSegment.from_bytes(patiently(store.get, key)) for key in sorted(keys)]
-
-
-def told_of(segment: RunSegment) -> dict[str, Any]:
-    """Of a segment what a reader of the run's events wants to know."""
-    datasets = segment.model_dump(mode="json", include={"datasets": {"__all__": {"job", "generation", "parts"}}})
-    return {"segment": segment.number, "position": segment.position, **datasets}
+__all__ = ["SegmentStore"]
 
 
 @dataclass(slots=True)

@@ -42,7 +42,7 @@ from synfarm_trainer.peers import tells_of_lost_peer
 from synfarm_trainer.ranks import Ranks
 from synfarm_trainer.refusal import RunRefused
 from synfarm_trainer.run_data import open_data
-from synfarm_trainer.segments import told_of
+from synfarm_trainer.segment_records import told_of
 from synfarm_trainer.shares import share_of
 from synfarm_trainer.sinks.fan_out import Sinks
 from synfarm_trainer.sinks.protocol import RunOpening

@@ -20,7 +20,7 @@ from synfarm_trainer.launch.devices import DeviceSet
 from synfarm_trainer.launch.outcome import Outcome
 from synfarm_trainer.launch.protocol import Child, Launcher, LauncherAway
 from synfarm_trainer.mixing import changes_of
-from synfarm_trainer.segments import read_segments
+from synfarm_trainer.segment_records import read_segments
 
 __all__ = ["Closing", "Keeper", "Keeping", "Life", "RunnerLimits"]
 

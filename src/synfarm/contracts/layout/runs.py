@@ -27,6 +27,7 @@ __all__ = [
     "parse_checkpoint",
     "parse_mix_change",
     "parse_run",
+    "parse_segment",
     "run",
     "run_ended",
     "run_stop",
@@ -124,6 +125,18 @@ def parse_mix_change(key: str) -> int:
     match = re.fullmatch(r"runs/[0-9a-z]{26}/weights/([0-9]{6})\.json", key)
     if match is None:
         raise ValueError(f"not the key of a change of weights: {key[:80]!r}")
+    return int(match.group(1))
+
+
+def parse_segment(key: str) -> int:
+    """The number of a segment.
+
+    Raises:
+        ValueError: the key is not one.
+    """
+    match = re.fullmatch(r"runs/[0-9a-z]{26}/segments/([0-9]{6})\.json", key)
+    if match is None:
+        raise ValueError(f"not the key of a segment: {key[:80]!r}")
     return int(match.group(1))
 
 
