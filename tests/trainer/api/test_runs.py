@@ -183,6 +183,17 @@ def test_a_crash_goes_on_with_a_new_attempt(service: Any, ended: Ended, wait_for
         assert (view["checkpoint"]["step"], view["checkpoint"]["bytes"]) == (8, 1)
 
 
+def test_a_service_that_comes_back_tells_the_checkpoint_that_it_goes_on_from(service: Any, wait_for: WaitFor) -> None:
+    service.plan({"steps": 9, "end": "hang"}, {"steps": 1, "from": 8, "end": "hang"})
+    with service.open() as client:
+        run = _run(client, service.add_job())
+        wait_for(lambda: client.get(f"/v1/runs/{run}").json()["step"] == 9)
+        service.checkpoint(run, 8, 0)
+    with service.open() as client:
+        view = wait_for(lambda: (found := client.get(f"/v1/runs/{run}").json())["attempt"] == 1 and found)
+        assert (view["last_checkpoint"], view["checkpoint"]["step"]) == (8, 8)
+
+
 def test_restarts_without_progress_end_in_failure_with_the_log(service: Any, ended: Ended) -> None:
     service.plan({"steps": 2, "end": "die"})
     with service.open() as client:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from synfarm.contracts import layout
+from synfarm.contracts.base import utc_now
+from synfarm.contracts.runs import DatasetRef
+from synfarm.contracts.segments import RunSegment, SegmentDataset, SegmentStream
 from synfarm.storage.memory import MemoryStore
 from synfarm.storage.protocol import StoreUnavailable
 from synfarm_trainer.api.live import LiveRun
@@ -66,3 +69,37 @@ def test_a_checkpoint_is_told_with_its_facts(service: Any) -> None:
     live = LiveRun()
     live.fold(line)
     assert live.now.checkpoint is not None
+
+
+def test_segments_of_this_start_and_its_successors_are_told_once(write_run: Any) -> None:
+    run, store = new_ulid(), MemoryStore()
+    records = RunRecords(store)
+    ref = DatasetRef(job=new_ulid(), generation=1, manifest_sha256="0" * 64)
+    write_run(store, ref, run=run, overrides={"data.captions_per_batch": 8})
+    for number, (attempt, why, position) in enumerate(
+        [(0, "begun", 0), (0, "adopted", 16), (1, "started", 16), (1, "adopted", 48), (2, "adopted", 84)]
+    ):
+        if number == 2:
+            records.open_attempt(run)
+            tail = StoreTail(records, MetricsParts(store), run, records.open_attempt(run).number, 0.0)
+            assert tail.read() == []
+        segment = RunSegment(
+            run=run,
+            number=number,
+            attempt=attempt,
+            token=new_ulid(),
+            why=why,
+            position=position,
+            datasets=(SegmentDataset(job=ref.job, generation=1, parts=2, manifest_sha256="0" * 64, complete=False),),
+            streams=(SegmentStream(datasets=(0,), weight=1, groups=8, epoch=0, offset=0),),
+            at=utc_now(),
+        )
+        store.put(layout.segment(run, number), segment.to_bytes())
+    store.put(f"runs/{run}/segments/notes.txt", b"mine")
+    told = [(line.type, line.data) for line in tail.read()]
+    datasets = [{"job": ref.job, "generation": 1, "parts": 2}]
+    assert told == [
+        ("segment", {"step": 6, "segment": 3, "position": 48, "datasets": datasets}),
+        ("segment", {"step": 10, "segment": 4, "position": 84, "datasets": datasets}),
+    ]
+    assert tail.read() == []

@@ -15,6 +15,7 @@ from synfarm.contracts import layout
 from synfarm.contracts.base import Contract, Moment, utc_now
 from synfarm.contracts.ids import RunId, check_ulid
 from synfarm.contracts.runs import CheckpointCommit, RunAttempt, RunEnded, RunSpec
+from synfarm.contracts.segments import RunSegment
 from synfarm.storage.protocol import ObjectMissing, ObjectStore
 from synfarm.telemetry import get_logger
 from synfarm_trainer.foreign import ours
@@ -145,6 +146,9 @@ class RunRecords:
             with suppress(RecordMalformed):
                 found.append(self.checkpoint(run, step, attempt))
         return [commit for commit in found if commit is not None]
+
+    def segment(self, key: str) -> RunSegment | None:
+        return self._read(key, RunSegment)
 
     def evals(self, run: str) -> dict[str, JsonValue]:
         """Evaluation records by step, then by name."""

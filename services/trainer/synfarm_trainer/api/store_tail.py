@@ -14,6 +14,8 @@ from synfarm_trainer.api.journal import JournalLine
 from synfarm_trainer.api.live import WINDOW
 from synfarm_trainer.api.metrics_parts import MetricsParts
 from synfarm_trainer.api.records import RecordMalformed, RunRecords
+from synfarm_trainer.config import from_dict
+from synfarm_trainer.segment_records import segment_keys, told_of
 
 __all__ = ["StoreTail"]
 
@@ -27,7 +29,7 @@ class StoreTail:
 
     def __init__(self, records: RunRecords, parts: MetricsParts, run: str, attempt: int, seconds: float) -> None:
         self._records, self._parts, self._run, self._attempt, self._seconds = records, parts, run, attempt, seconds
-        self._looked = 0.0
+        self._first, self._looked = attempt, 0.0
         self._step = 0
         self._seen: set[str] = set()
 
@@ -70,6 +72,23 @@ class StoreTail:
                 if told is not None:
                     step, name, data = told
                     yield _line("eval", {**data, "step": step, "name": name})
+        yield from self._segments()
+
+    def _segments(self) -> Iterator[JournalLine]:
+        """Those of this start and of what the cluster has replaced it by; what a start says again is no news."""
+        records = self._records
+        for key in segment_keys(records.store, self._run, self._seen):
+            if key in self._seen:
+                continue
+            spec = segment = None
+            with suppress(RecordMalformed):
+                spec, segment = records.spec(self._run), records.segment(key)
+            self._seen.add(key)
+            if spec is None or segment is None:
+                continue
+            if segment.attempt >= self._first and segment.why not in {"begun", "started"}:
+                batch = from_dict(spec.config).data.captions_per_batch
+                yield _line("segment", {"step": segment.position // batch, **told_of(segment)})
 
     def _attempts(self) -> Iterator[JournalLine]:
         newest = self._records.attempts(self._run)[-1:]
