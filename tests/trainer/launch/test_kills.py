@@ -43,8 +43,14 @@ def _losses(service: TrainerService, run: str) -> dict[int, tuple[str, str]]:
 def start_service(tmp_path: Path, store_settings: StoreSettings) -> Iterator[Callable[..., TrainerService]]:
     started: list[TrainerService] = []
 
+    (temporary := tmp_path / "temporary").mkdir()
+
     def start(faults: str) -> TrainerService:
-        extra = {"SYNFARM_FAULTS": faults, "SYNFARM_TRAINER_BARREN_RESTARTS": "10"}
+        extra = {
+            "SYNFARM_FAULTS": faults,
+            "SYNFARM_TRAINER_BARREN_RESTARTS": "10",
+            "TMPDIR": str(temporary),
+        }
         started.append(TrainerService(tmp_path, store_settings, store_settings.endpoint, extra))
         return started[-1]
 
@@ -132,6 +138,7 @@ def test_a_killed_run_goes_on_as_it_would_have(
     assert (after["state"], after["step"], after["attempt"]) == ("completed", 12, 1), after
     assert after["resumed_step"] in {3, 6}
     assert service.processes(run) == ([], []), "no process of an earlier start survives"
+    assert not list((tmp_path / "temporary").glob("torchelastic_*")), "what torchrun notes lies with the run"
     undisturbed = service.submit(job, ranks, SMALL)
     assert service.end(undisturbed, 150)["attempt"] == 0
     calm = _losses(service, undisturbed)

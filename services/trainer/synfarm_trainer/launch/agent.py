@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import rmtree
 
 from pydantic import ValidationError
 
@@ -58,8 +59,14 @@ class Gang:
             # Said, because a guess by host name is wrong where a name of a service leads to the machine.
             host = "true" if self.node == 0 else "false"
             meeting += ["--rdzv-conf", f"is_host={host},join_timeout={self.join_seconds:.0f}"]
+        meeting += ["--log-dir", str(self.notes)]
         rank = ["-m", "synfarm_trainer.run", "--run-id", self.run, "--attempt", str(self.attempt)]
         return [*meeting, *rank, "--state-dir", str(self.state_dir), *(["--new-attempt"] if self.new_attempt else [])]
+
+    @property
+    def notes(self) -> Path:
+        """Folder of torchrun's own files, which it would leave in the temporary folder when it is killed."""
+        return RunFiles(self.state_dir).folder(self.run) / f"torchrun-{self.node}"
 
     def records(self) -> set[Path]:
         """The exit records that lie there."""
@@ -78,10 +85,12 @@ def run_agent(gang: Gang, on_stopped: Callable[[ExitCode, str | None], None]) ->
     known = gang.records()
     if gang.nodes > 1:
         threading.Thread(target=_watch, args=(gang, known, on_stopped), name="stopped", daemon=True).start()
+    rmtree(gang.notes, ignore_errors=True)  # of a start that was killed: there is one at a time
     try:
         failure = _torchrun(gang.arguments(), gang.join_seconds if gang.nodes > 1 else 0.0)
     except _Terminated:
         failure = (ExitCode.TERMINATED, "asked to leave before a checkpoint could be saved")
+    rmtree(gang.notes, ignore_errors=True)
     found = sorted(gang.records() - known)
     if not found:
         code, words = failure or (ExitCode.CRASH, "the ranks ended and left no exit record")
