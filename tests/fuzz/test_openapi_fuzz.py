@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import pytest
-import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from schemathesis import GenerationMode
-from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-)
+from tests.fuzz.documented import answers_as_documented
 
 from synfarm.settings import AuthSettings
 from synfarm_caption_api.app import create_app
@@ -23,9 +14,6 @@ from synfarm_caption_api.settings import ApiSettings
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(3600)]
 
-EXAMPLES = int(os.environ.get("SYNFARM_FUZZ_EXAMPLES", "25"))
-"""Cases an operation; `make fuzz` asks for more."""
-CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 _NEVER_ENDS = "/v1/jobs/{job}/events"
 """Of a job that has not ended the stream goes on for ever."""
 
@@ -49,31 +37,14 @@ def test_the_settings_are_those_of_a_server_with_keys() -> None:
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=[" ".join(operation) for operation in OPERATIONS])
 def test_every_answer_is_documented(site: Any, method: str, path: str) -> None:
-    schema = schemathesis.openapi.from_url(f"{site.url}/openapi.json")
-    operation = schema[path][method]
-    cases = st.one_of(
-        operation.as_strategy(generation_mode=GenerationMode.POSITIVE),
-        operation.as_strategy(generation_mode=GenerationMode.NEGATIVE),
-    )
     ends = {"untouched", "unknown", "another owner's"}
     ids = [job for name, job in site.jobs.items() if (name in ends if path == _NEVER_ENDS else name != "untouched")]
 
-    @settings(
-        max_examples=EXAMPLES,
-        deadline=None,
-        derandomize="SYNFARM_FUZZ_EXAMPLES" not in os.environ,
-        database=None,
-        phases=[Phase.explicit, Phase.generate, Phase.shrink],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(cases, st.data())
-    def answers(case: Any, data: st.DataObject) -> None:
+    def prepare(case: Any, data: st.DataObject) -> None:
         if "{job}" in path and (path == _NEVER_ENDS or data.draw(st.integers(0, 9)) < 8):
             case.path_parameters["job"] = data.draw(st.sampled_from(ids))
             if "{caption_id}" in path:
                 index = data.draw(st.sampled_from([0, 39, 40, 10**10 - 1]))
                 case.path_parameters["caption_id"] = f"{case.path_parameters['job']}-{index:010d}"
-        headers = {} if data.draw(st.integers(0, 19)) == 0 else site.headers
-        case.call_and_validate(base_url=site.url, headers=headers, checks=CHECKS, timeout=30)
 
-    answers()
+    answers_as_documented(site.url, site.headers, method, path, prepare, examples=25)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from synfarm.contracts import layout
@@ -41,7 +42,7 @@ def operations_router(store: ObjectStore, runner: Runner, health_age: float) -> 
         response.status_code = 200 if all(answer == "ok" for answer in answers.values()) else 503
         return answers
 
-    @router.get("/metrics")
+    @router.get("/metrics", response_class=PlainTextResponse)
     def metrics() -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
