@@ -199,3 +199,20 @@ def test_the_contract_of_a_commit_is_what_is_stored(group: Any) -> None:
     ranks.save(4)
     (commit,) = ranks.drain()
     assert CheckpointCommit.from_bytes(store.get(layout.checkpoint_commit(RUN, 4, 0))) == commit
+
+
+def test_files_of_a_checkpoint_are_read_several_at_a_time(group: Any, state: State) -> None:
+    store = MemoryStore()
+    ranks = group(store, world=2)
+    ranks.save(3)
+    (commit,) = ranks.drain()
+    both, first = threading.Barrier(2, timeout=60), threading.Semaphore(2)
+
+    def meet(operation: str, key: str) -> None:
+        if operation == "get" and key.endswith(".safetensors") and first.acquire(blocking=False):
+            both.wait()
+
+    store.fault = meet
+    files = ranks.stores[0].load(0, 3)
+    assert len(files) == len(commit.files)
+    assert same(merged(files), state(3))

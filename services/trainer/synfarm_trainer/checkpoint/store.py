@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -34,6 +35,8 @@ _ALONE = Ranks()
 COMMIT = "commit.json"
 _READS = 3
 """Of a file whose checksum differs: the fault may lie on the way."""
+_FILES = 4
+"""Read at a time: one connection to a store is slower than a machine."""
 
 
 class Fenced(Exception):
@@ -171,7 +174,11 @@ class CheckpointStore:
             CheckpointInvalid: it is not whole.
         """
         commit = self.read_commit(attempt, step)
-        return {layout.parse_checkpoint(file.key)[2]: self._proven(file) for file in commit.files}
+        with ThreadPoolExecutor(_FILES, "checkpoint") as pool:
+            return {
+                layout.parse_checkpoint(file.key)[2]: data
+                for file, data in zip(commit.files, pool.map(self._proven, commit.files), strict=True)
+            }
 
     def _proven(self, file: CheckpointFile) -> bytes:
         for _ in range(_READS):

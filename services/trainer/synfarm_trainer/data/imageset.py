@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,8 @@ class ImageSet:
 _CHUNK = 1 << 16
 """Rows hashed at a time."""
 _ROWS_A_CONCEPT = 64
+_READS = 16
+"""Captions read at a time: of a store that is far away each takes as long as many together."""
 
 
 def _lowest(plan: Plan | Course, held_out: bool, limit: int) -> NDArray[np.int64]:
@@ -82,12 +85,17 @@ def read_images(dataset: Dataset, cache: ShardCache, rows: Sequence[int], size: 
     """
     if not rows:
         raise RunRefused("data.held_out: no caption is held out (every concept has a single one), nothing to evaluate")
-    pixels: list[NDArray[np.uint8]] = []
-    captions: list[int] = []
-    for row in rows:
+
+    def read(row: int) -> list[NDArray[np.uint8]]:
         shard, found = cache.read(dataset.shards[dataset.shard_of[row]], dataset.rows[row], scattered=True)
         group = decode_group(shard, found, range(dataset.images_of(row)))
-        pixels += [_resized(image, size) for image in group.images]
-        captions += [row] * len(group.images)
+        return [_resized(image, size) for image in group.images]
+
+    pixels: list[NDArray[np.uint8]] = []
+    captions: list[int] = []
+    with ThreadPoolExecutor(_READS, "images") as pool:
+        for row, images in zip(rows, pool.map(read, rows), strict=True):
+            pixels += images
+            captions += [row] * len(images)
     places = np.array(captions, dtype=np.int64)
     return ImageSet(np.stack(pixels), dataset.table.concept[places].astype(np.int64), places)
