@@ -12,7 +12,7 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parents[1]
 RULES = REPO / "deploy" / "observability" / "prometheus" / "alerts.yml"
 WRITTEN = REPO / "k8s" / "components" / "monitoring" / "rules.yaml"
-_HEAD = """# Written by scripts/write_prometheus_rule.py from deploy/observability/prometheus/alerts.yml: change that file.
+_HEAD = """# Written by scripts/write_prometheus_rule.py: change deploy/observability/prometheus/alerts.yml.
 apiVersion: monitoring.coreos.com/v1
 kind: PrometheusRule
 metadata: {name: synfarm, namespace: synfarm}

@@ -27,6 +27,7 @@ from synfarm_caption_api.api.metrics import ApiMetrics
 from synfarm_caption_api.api.reading import JobReader
 from synfarm_caption_api.api.room import Room
 from synfarm_caption_api.api.services import ApiServices
+from synfarm_caption_api.api.work_metrics import WorkCollector
 from synfarm_caption_api.caption_report.reporter import CaptionReporter
 from synfarm_caption_api.feeder.crew import Crew
 from synfarm_caption_api.feeder.run import FeederPulse, run_feeder
@@ -80,6 +81,7 @@ def create_app(settings: ApiSettings, store: ObjectStore, *, warmed: Callable[[]
         )
         flags, board = FlagBook(redis, keys, store), Board(redis, keys, RedisClock(redis))
         hub, generator = EventHub(events_redis, keys), await make_generator(LlmSettings(), metrics.registry)
+        metrics.registry.register(WorkCollector(redis, keys))
         pools, vocabulary, samples = load_pools(), load("collage"), SampleReader(store)
         reports = CaptionReporter(store)
         crew = Crew(redis, keys, fresh_seconds=settings.fresh_seconds, start_seconds=_WORKERS_START_SECONDS)
