@@ -84,6 +84,7 @@ def test_a_posted_job_becomes_captions_and_both_processes_stop_when_told(
     assert all(record.text and ("dog" in record.text or "fire truck" in record.text) for record in records)
     with Redis.from_url(redis_url) as redis:
         assert redis.llen("synfarm:queue:render.collage-s.normal") == 5
+    assert 'synfarm_work_units{serves="render"} 5.0' in httpx.get(f"{url}/metrics").text
     assert httpx.get(f"{worker_url}/healthz").json()["status"] == "ok"
     told = httpx.get(f"{worker_url}/readyz").json()
     assert (told["status"], told["missing"]) == ("ready", {})
