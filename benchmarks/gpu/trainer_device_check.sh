@@ -7,7 +7,7 @@
 # PYTHON names the interpreter (.venv/bin/python). Figures are written to FOLDER (build/gpu); a failure of one part is
 # told, does not stop the others, and makes the exit status 1. About eight minutes, each part with a bound of its own.
 set -uo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit 1
 python=${PYTHON:-.venv/bin/python}
 folder=${1:-build/gpu}
 export PYTHONPATH=$PWD/src:$PWD/services/trainer:$PWD/services/render_worker:$PWD/services/caption_api
