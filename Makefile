@@ -14,7 +14,7 @@ CONCEPTS ?=
 MINUTES ?= 20
 SEED ?=
 
-.PHONY: help setup lint format type test test-extras test-long chaos chaos-train fuzz demo e2e-compose bench bench-demo bench-loader bench-objectives bench-render bench-step schemas screenshots notebook constraints clean clean-venv
+.PHONY: help setup lint format type test test-extras test-long chaos chaos-train fuzz demo e2e-compose bench bench-demo bench-loader bench-objectives bench-render bench-step schemas screenshots notebook constraints k8s-check clean clean-venv
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ type: setup ## mypy strict alone
 
 test: setup ## all tests but those of `make test-extras` and `make test-long`, with coverage; starts the servers that it needs
 	$(PY) -m pytest -m "not extras and not long" -n 3 --dist load --maxschedchunk 2 --cov --cov-report=term $(ARGS)
+
+k8s-check: setup ## build every overlay of k8s/ and check it: each field by schemas, and rules of ours (needs kubectl)
+	SYNFARM_K8S_CHECK=1 $(PY) -m pytest tests/k8s $(ARGS)
 
 test-extras: setup ## fresh environments for the extras with torch (downloads again, minutes)
 	$(PY) -m pytest -m extras $(ARGS)

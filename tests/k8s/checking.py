@@ -1,0 +1,45 @@
+"""All checks of one build, in one list of what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from tests.k8s.manifests import Manifests
+from tests.k8s.policies.configured import keys_asked_for, known_settings, usable_values
+from tests.k8s.policies.disruption import disruption_budgets
+from tests.k8s.policies.images import pinned_images
+from tests.k8s.policies.network import denied_by_default, open_where_settings_point, runs_meet, scrapes_pass
+from tests.k8s.policies.references import named_things_exist, nothing_is_left_over, own_accounts
+from tests.k8s.policies.restricted import bounded_scratch, read_only_roots, restricted_pods
+from tests.k8s.policies.rights import least_rights
+from tests.k8s.policies.running import bounded_resources, probed, time_to_drain
+from tests.k8s.policies.secrets import no_secret_values
+from tests.k8s.policies.selectors import monitors_find, selectors_match, service_ports
+
+Check = Callable[[Manifests], Iterator[str]]
+
+OF_EACH: list[Check] = [
+    *(pinned_images, restricted_pods, read_only_roots, bounded_scratch, bounded_resources, probed, time_to_drain),
+    *(disruption_budgets, no_secret_values, known_settings, usable_values, keys_asked_for),
+    *(denied_by_default, own_accounts, service_ports),
+]
+"""Asked of the base and of each component too."""
+OF_A_WHOLE: list[Check] = [
+    *(selectors_match, named_things_exist, nothing_is_left_over, least_rights),
+    *(open_where_settings_point, runs_meet, scrapes_pass, monitors_find),
+]
+"""Asked of overlays, where everything is there that anything names."""
+ALL = [*OF_EACH, *OF_A_WHOLE]
+
+ALLOWED: dict[tuple[str, str], str] = {}
+"""(check, beginning of its sentence) to the reason why it may be; one that nothing needs any more is a fault."""
+
+
+def faults(manifests: Manifests, checks: list[Check]) -> list[str]:
+    """What is wrong and not allowed."""
+    return [
+        f"{check.__name__}: {sentence}"
+        for check in checks
+        for sentence in check(manifests)
+        if not any(name == check.__name__ and sentence.startswith(begin) for name, begin in ALLOWED)
+    ]

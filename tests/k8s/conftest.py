@@ -1,0 +1,44 @@
+"""Builds of k8s/, each made once, and an example that is small enough to break."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+import yaml
+from tests.k8s.manifests import K8S, Manifests, base_with, build, kubectl
+
+_CURE = "install kubectl 1.27 or newer (its kustomize is 5 or newer): https://kubernetes.io/docs/tasks/tools/"
+
+
+@cache
+def _built(name: str) -> Manifests:
+    kind, _, rest = name.partition(" ")
+    if kind == "overlay":
+        return build(K8S / "overlays" / rest)
+    if kind == "component":
+        with TemporaryDirectory() as folder:
+            return build(base_with(rest, Path(folder)))
+    return build(K8S / "base")
+
+
+@pytest.fixture
+def built() -> Callable[[str], Manifests]:
+    """``built("base")``, ``built("overlay gpu")``, ``built("component keda")`` (on the base)."""
+    if kubectl() is None:
+        if os.environ.get("SYNFARM_K8S_CHECK"):
+            pytest.fail(f"there is no kubectl here: {_CURE}", pytrace=False)
+        pytest.skip(f"there is no kubectl here; {_CURE}")
+    return _built
+
+
+@pytest.fixture
+def example() -> list[dict[str, Any]]:
+    """Objects of tests/k8s/example.yaml, for a test to change."""
+    found: list[dict[str, Any]] = yaml.load((Path(__file__).parent / "example.yaml").read_text(), yaml.CSafeLoader)
+    return found

@@ -1,0 +1,204 @@
+"""Nothing passes but what a setting needs.
+
+How policies combine (``content/en/docs/concepts/services-networking/network-policies.md`` of kubernetes/website): a pod
+that no policy selects for a direction is open in it; one that is selected is open for the union of their rules, and a
+connection needs both ends to allow it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from tests.k8s.manifests import Manifests, Object, Workload, module_of, named, selects
+from tests.k8s.policies.references import asks_cluster
+from tests.k8s.policies.selectors import behind
+
+_ADDRESS = re.compile(r"(?:(\w+)://)?(?:[^@/\s]*@)?([A-Za-z0-9][A-Za-z0-9.-]*)(?::(\d+))?(?:/[^\s,]*)?")
+_BY_SCHEME = {"http": 80, "https": 443, "redis": 6379, "rediss": 6379}
+_OWN = {"127.0.0.1", "localhost", "0.0.0.0"}
+
+
+class Target(NamedTuple):
+    """Where a setting points at."""
+
+    setting: str
+    host: str
+    port: int
+
+
+def denied_by_default(manifests: Manifests) -> Iterator[str]:
+    """One policy shuts every pod both ways, and each workload then has one of its own."""
+    shut = [policy for policy in manifests.of("NetworkPolicy") if _shuts_all(policy["spec"])]
+    if not shut:
+        yield "NetworkPolicy: none denies everything by default"
+    for workload in manifests.workloads:
+        own = [
+            policy
+            for policy in manifests.of("NetworkPolicy")
+            if policy["spec"]["podSelector"] and selects(policy["spec"]["podSelector"], workload.labels)
+        ]
+        if not own:
+            yield f"{workload.name}: has no NetworkPolicy of its own"
+    for policy in manifests.of("NetworkPolicy"):
+        for rule in [*(policy["spec"].get("ingress") or []), *(policy["spec"].get("egress") or [])]:
+            if not rule:
+                yield f"{named(policy)}: has a rule that lets everything pass"
+
+
+def open_where_settings_point(manifests: Manifests) -> Iterator[str]:
+    for workload in manifests.workloads:
+        targets = list(targets_of(manifests, workload))
+        if targets and not all(_out(manifests, workload, None, 53, protocol) for protocol in ("UDP", "TCP")):
+            yield f"{workload.name}: may not ask DNS, and so finds nothing by name"
+        for target in targets:
+            yield from _target_faults(manifests, workload, target)
+        if asks_cluster(manifests, workload) and not _out(manifests, workload, None, 443, "TCP"):
+            yield f"{workload.name}: may not reach the API server"
+
+
+def runs_meet(manifests: Manifests) -> Iterator[str]:
+    """Pods of a run reach each other at every port, where NCCL chooses its own, and the store of their service."""
+    trainers = [workload for workload in manifests.workloads if asks_cluster(manifests, workload)]
+    for run in (workload for workload in manifests.workloads if workload.kind == "JobSet"):
+        for port in (29500, 45678):
+            if not (_out(manifests, run, run, port, "TCP") and _in(manifests, run, run, port)):
+                yield f"{run.name}: its pods may not reach each other at port {port}"
+        if not all(_out(manifests, run, None, 53, protocol) for protocol in ("UDP", "TCP")):
+            yield f"{run.name}: may not ask DNS, and so its pods do not find each other"
+        for trainer in trainers:
+            for target in targets_of(manifests, trainer):
+                if target.setting == "SYNFARM_STORE_ENDPOINT":
+                    yield from _target_faults(manifests, run, target)
+
+
+def scrapes_pass(manifests: Manifests) -> Iterator[str]:
+    """A monitor's targets let in who comes from another namespace, to the port that it names."""
+    for monitor in manifests.of("PodMonitor", "ServiceMonitor"):
+        for workload in _monitored(manifests, monitor):
+            endpoints = monitor["spec"].get("podMetricsEndpoints") or monitor["spec"]["endpoints"]
+            for port in {workload.ports[name] for each in endpoints if (name := each.get("port")) in workload.ports}:
+                if not _in(manifests, workload, None, port):
+                    yield f"{named(monitor)}: {workload.name} lets no other namespace in to port {port}"
+
+
+def targets_of(manifests: Manifests, workload: Workload) -> Iterator[Target]:
+    for container in workload.containers:
+        if module_of(container) is None:
+            continue
+        for name, value in manifests.environment(container).items():
+            if not name.startswith("SYNFARM_") or not value or not name.endswith(("_URL", "_ENDPOINT")):
+                continue
+            for part in value.split(","):
+                found = _ADDRESS.fullmatch(part.strip())
+                if found and found[2] not in _OWN:
+                    default = _BY_SCHEME.get(found[1] or "", 443)
+                    yield Target(name, found[2], int(found[3] or default))
+
+
+def _target_faults(manifests: Manifests, workload: Workload, target: Target) -> Iterator[str]:
+    where = f"{workload.name}: {target.setting} points at {target.host}:{target.port}"
+    service = manifests.find("Service", target.host.partition(".")[0])
+    if service is None:
+        if "." not in target.host:
+            yield f"{where}, and there is no such Service"
+        elif not _out(manifests, workload, None, target.port, "TCP"):
+            yield f"{where}, where no egress rule leads"
+        return
+    ports = [port for port in service["spec"]["ports"] if port["port"] == target.port]
+    if not ports:
+        yield f"{where}, a port that this Service has not"
+    for port in ports:
+        for other in behind(manifests, service):
+            # Policies see the pod's port, not the Service's.
+            inner = port.get("targetPort", port["port"])
+            number = other.ports[inner] if isinstance(inner, str) and inner in other.ports else inner
+            if not isinstance(number, int):
+                continue  # told by service_ports
+            if not _out(manifests, workload, other, number, "TCP"):
+                yield f"{where}, where its egress does not lead"
+            if not _in(manifests, other, workload, number):
+                yield f"{where}, which does not let it in"
+
+
+# -- what policies allow -----------------------------------------------------------------------------------------------
+
+
+def _out(manifests: Manifests, source: Workload, target: Workload | None, port: int, protocol: str) -> bool:
+    """``target``: None stands for whoever is outside this namespace."""
+    return _open(manifests, "Egress", source, target, port, protocol, target)
+
+
+def _in(manifests: Manifests, target: Workload, source: Workload | None, port: int) -> bool:
+    return _open(manifests, "Ingress", target, source, port, "TCP", target)
+
+
+def _open(
+    manifests: Manifests,
+    way: str,
+    subject: Workload,
+    peer: Workload | None,
+    port: int,
+    protocol: str,
+    listener: Workload | None,
+) -> bool:
+    chosen = [
+        policy["spec"]
+        for policy in manifests.of("NetworkPolicy")
+        if way in _ways(policy["spec"]) and selects(policy["spec"]["podSelector"], subject.labels)
+    ]
+    rules = [rule for spec in chosen for rule in spec.get(way.lower()) or []]
+    side = "to" if way == "Egress" else "from"
+    names = {name for name, number in listener.ports.items() if number == port} if listener else set()
+    return not chosen or any(
+        _port(rule.get("ports"), port, protocol, names) and _peers(rule.get(side), peer) for rule in rules
+    )
+
+
+def _ways(spec: Object) -> list[str]:
+    given: list[str] = spec.get("policyTypes") or ["Ingress", *(["Egress"] if "egress" in spec else [])]
+    return given
+
+
+def _port(allowed: list[Object] | None, port: int, protocol: str, names: set[str]) -> bool:
+    if not allowed:
+        return True
+    for each in allowed:
+        if each.get("protocol", "TCP") != protocol:
+            continue
+        first = each.get("port")
+        if first is None or first in names or first == port:
+            return True
+        if isinstance(first, int) and first <= port <= each.get("endPort", first):
+            return True
+    return False
+
+
+def _peers(allowed: list[Object] | None, peer: Workload | None) -> bool:
+    if not allowed:
+        return True
+    for each in allowed:
+        if peer is None:
+            if "ipBlock" in each or "namespaceSelector" in each:
+                return True
+        elif (
+            "ipBlock" not in each
+            and not each.get("namespaceSelector")
+            and selects(each.get("podSelector", {}), peer.labels)
+        ):
+            return True
+    return False
+
+
+def _shuts_all(spec: Object) -> bool:
+    both = set(_ways(spec)) == {"Ingress", "Egress"}
+    return both and not spec["podSelector"] and not spec.get("ingress") and not spec.get("egress")
+
+
+def _monitored(manifests: Manifests, monitor: Object) -> list[Workload]:
+    selector = monitor["spec"]["selector"]
+    if monitor["kind"] == "PodMonitor":
+        return [workload for workload in manifests.workloads if selects(selector, workload.labels)]
+    services = [each for each in manifests.of("Service") if selects(selector, each["metadata"].get("labels", {}))]
+    return [workload for service in services for workload in behind(manifests, service)]

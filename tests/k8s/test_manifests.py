@@ -1,0 +1,37 @@
+"""k8s/ as kustomize builds it: every overlay, the base, and the base with each component."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from tests.k8s.checking import ALL, ALLOWED, OF_EACH, faults
+from tests.k8s.manifests import Manifests, components, overlays
+from tests.k8s.runs import with_runs
+from tests.k8s.schemas import field_faults
+
+Built = Callable[[str], Manifests]
+PARTS = ["base", *(f"component {name}" for name in components())]
+WHOLE = [f"overlay {name}" for name in overlays()]
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_part(built: Built, name: str) -> None:
+    found = with_runs(built(name))
+    assert [*field_faults(found), *faults(found, OF_EACH)] == []
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_overlay(built: Built, name: str) -> None:
+    found = with_runs(built(name))
+    assert [*field_faults(found), *faults(found, ALL)] == []
+
+
+def test_nothing_is_allowed_without_need(built: Built) -> None:
+    if not ALLOWED:
+        return
+    everything = [with_runs(built(name)) for name in (*PARTS, *WHOLE)]
+    for (name, begin), reason in ALLOWED.items():
+        check = next(check for check in ALL if check.__name__ == name)
+        assert any(sentence.startswith(begin) for each in everything for sentence in check(each)), (name, begin)
+        assert reason
