@@ -20,6 +20,7 @@ Object = dict[str, Any]
 _MODULES = {
     "caption-api": "synfarm_caption_api",
     "render-worker": "synfarm_render_worker",
+    "render-worker-gpu": "synfarm_render_worker",
     "trainer": "synfarm_trainer",
     "llm-server": "synfarm_llm_server",
 }

@@ -91,6 +91,8 @@ BROKEN: list[tuple[str, Callable[[Farm], Any], str]] = [
         lambda f: replace(f, POD, "memory: 64Gi}, limits", "memory: 65Gi}, limits"),
         "JobSet.*memory",
     ),
+    ("bounded_resources", lambda f: gpu(main(f, RENDER), requests="1"), "another number of nvidia.com/gpu"),
+    ("bounded_resources", lambda f: gpu(main(f, RENDER), requests="1", limits="2"), "another number of nvidia.com/gpu"),
     ("probed", lambda f: drop(main(f, RENDER), "livenessProbe"), "no livenessProbe"),
     ("probed", lambda f: drop(main(f, STORE), "readinessProbe"), "no readinessProbe"),
     ("probed", lambda f: main(f, RENDER)["livenessProbe"]["httpGet"].update(path="/readyz"), "another service is away"),
@@ -123,10 +125,24 @@ BROKEN: list[tuple[str, Callable[[Farm], Any], str]] = [
     ("usable_values", lambda f: variable(main(f, RENDER), "SYNFARM_RENDER_DEVICE", "tpu"), "RENDER_DEVICE: "),
     ("keys_asked_for", lambda f: variable(main(f, TRAINER), "SYNFARM_AUTH", "off"), "SYNFARM_AUTH is off"),
     ("keys_asked_for", lambda f: variable(main(f, TRAINER), "SYNFARM_AUTH_KEYS_FILE", ""), "refuses to listen"),
+    ("one_image_of_runs", lambda f: main(f, TRAINER).update(image="trainer:1.1"), "trainer:1.1, and its ranks .*:1.0"),
+    ("sound_scripts", lambda f: main(f, STORE).update(command=["sh", "-c"], args=["rm -rf $DATA/*"]), "its script.*SC"),
+    ("sound_scripts", lambda f: main(f, STORE).update(lifecycle=sleep("cd /data; sleep 1")), "its script.*SC2164"),
     ("denied_by_default", lambda f: drop(f, "NetworkPolicy/default-deny"), "none denies everything"),
     ("denied_by_default", lambda f: drop(f, "NetworkPolicy/render"), "render: has no NetworkPolicy"),
     ("denied_by_default", lambda f: drop(f, "NetworkPolicy/runs"), "JobSet.* has no NetworkPolicy"),
     ("denied_by_default", lambda f: spec(f, "NetworkPolicy/render").update(egress=[{}]), "lets everything pass"),
+    ("policy_ports", lambda f: rule(f, "store")["ports"][0].update(port="http"), "port http, which .*store has not"),
+    (
+        "one_namespace",
+        lambda f: drop(f["Service/store"]["metadata"], "namespace"),
+        "Service/store: is in namespace None",
+    ),
+    ("one_namespace", lambda f: drop(f, "Namespace/farm"), "there are 0"),
+    ("one_namespace", lambda f: f["RoleBinding/trainer"]["subjects"][0].update(namespace="default"), "is not in farm"),
+    ("restricted_namespace", lambda f: drop(f["Namespace/farm"]["metadata"], "labels"), "does not enforce"),
+    ("nothing_twice", lambda f: main(f, RENDER)["env"].append({"name": "SYNFARM_REDIS_URL"}), "_URL is there twice"),
+    ("nothing_twice", lambda f: pod(f, RENDER)["volumes"].append({"name": "tmp"}), "volume tmp is there twice"),
     ("own_accounts", lambda f: drop(pod(f, RENDER), "serviceAccountName"), "default account"),
     ("own_accounts", lambda f: pod(f, RENDER).update(automountServiceAccountToken=True), "token is mounted"),
     ("own_accounts", lambda f: pod(f, TRAINER).update(automountServiceAccountToken=False), "token is not mounted"),
@@ -153,6 +169,7 @@ BROKEN: list[tuple[str, Callable[[Farm], Any], str]] = [
     ("named_things_exist", lambda f: pod(f, RENDER)["volumes"].append(claim("models")), "Claim models is not there"),
     ("named_things_exist", lambda f: from_secret(main(f, RENDER), "hub", "HF_TOKEN"), "Secret hub .* no page tells"),
     ("named_things_exist", lambda f: from_secret(main(f, RENDER), "redis", "PASSWORD"), "no page puts PASSWORD into"),
+    ("own_credentials", lambda f: main(f, TRAINER)["envFrom"].append(whole("store-render")), "store-render: is shared"),
     ("nothing_is_left_over", lambda f: f.update(c=config("old")), "ConfigMap/old: nothing uses it"),
     ("least_rights", lambda f: f["Role/trainer"]["rules"][0].update(verbs=["*"]), r"may \* jobsets"),
     ("least_rights", lambda f: f["Role/trainer"]["rules"][1].update(resources=["secrets"]), "may list secrets"),
@@ -172,6 +189,13 @@ BROKEN: list[tuple[str, Callable[[Farm], Any], str]] = [
     ),
     ("runs_meet", lambda f: spec(f, "NetworkPolicy/runs")["ingress"][0].update(ports=[{"port": 29500}]), "port 45678"),
     ("runs_meet", lambda f: drop(spec(f, "NetworkPolicy/store")["ingress"], 1), "JobSet.*does not let it in"),
+    ("scalers_reach", lambda f: scaler(f).update(url="http://store:9000/"), "is no Service with its namespace"),
+    ("scalers_reach", lambda f: scaler(f).update(url="http://stor.farm.svc:9000/"), "is no Service"),
+    ("scalers_reach", lambda f: scaler(f).update(url="http://store.farm.svc:9001/"), "has no port 9001"),
+    ("scalers_reach", lambda f: drop(spec(f, "NetworkPolicy/store")["ingress"], 1), "lets no other namespace in"),
+    ("scalers_reach", lambda f: scaler(f).update(format="prometheus", valueLocation='a_b{c="d"}'), "a_b is no metric"),
+    ("queues_admit", lambda f: drop(quotas(f), 2), "does not cover nvidia.com/gpu"),
+    ("queues_admit", lambda f: quotas(f)[0].update(nominalQuota=15), "has 15 cpu, and .* requests 16"),
     ("scrapes_pass", lambda f: spec(f, "NetworkPolicy/render").update(ingress=[]), "lets no other namespace in"),
     (
         "monitors_find",
@@ -202,6 +226,27 @@ def test_every_check_has_something_that_it_tells() -> None:
 
 
 # -- parts of what is changed ------------------------------------------------------------------------------------------
+
+
+def gpu(container: Any, **amounts: str) -> None:
+    for kind, number in amounts.items():
+        container["resources"][kind].update({"nvidia.com/gpu": number})
+
+
+def rule(farm: Farm, policy: str) -> Any:
+    return spec(farm, f"NetworkPolicy/{policy}")["ingress"][0]
+
+
+def scaler(farm: Farm) -> Any:
+    return spec(farm, "ScaledObject/render")["triggers"][0]["metadata"]
+
+
+def quotas(farm: Farm) -> Any:
+    return spec(farm, "ClusterQueue/gpus")["resourceGroups"][0]["flavors"][0]["resources"]
+
+
+def whole(secret: str) -> Any:
+    return {"secretRef": {"name": secret}}
 
 
 def sleep(command: str) -> Any:

@@ -72,6 +72,15 @@ def keys_asked_for(manifests: Manifests) -> Iterator[str]:
             yield f"{workload.name}: has no SYNFARM_AUTH_KEYS_FILE, so that it refuses to listen"
 
 
+def one_image_of_runs(manifests: Manifests) -> Iterator[str]:
+    """Ranks run what their service runs: kustomize sets images, and knows nothing of a setting that names one."""
+    for workload in manifests.workloads:
+        for container in workload.mains:
+            image = manifests.environment(container).get("SYNFARM_TRAINER_KUBERNETES_IMAGE")
+            if image is not None and image != container["image"]:
+                yield f"{workload.name}: runs {container['image']}, and its ranks {image}"
+
+
 def _processes(manifests: Manifests) -> Iterator[tuple[Workload, str, dict[str, str | None]]]:
     for workload in manifests.workloads:
         for container in workload.mains:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import NamedTuple
 
-from tests.k8s.manifests import Manifests, Object, Workload, module_of, named, selects
+from tests.k8s.manifests import REPO, Manifests, Object, Workload, module_of, named, selects
 from tests.k8s.policies.references import asks_cluster
 from tests.k8s.policies.selectors import behind
 
@@ -56,6 +57,41 @@ def open_where_settings_point(manifests: Manifests) -> Iterator[str]:
             yield from _target_faults(manifests, workload, target)
         if asks_cluster(manifests, workload) and not _out(manifests, workload, None, 443, "TCP"):
             yield f"{workload.name}: may not reach the API server"
+
+
+def scalers_reach(manifests: Manifests) -> Iterator[str]:
+    """An autoscaler in its own namespace gets to what it asks; without an answer nothing is scaled."""
+    for scaled in manifests.of("ScaledObject"):
+        for trigger in scaled["spec"]["triggers"]:
+            found = _ADDRESS.fullmatch(trigger["metadata"].get("url", ""))
+            metric = trigger["metadata"].get("valueLocation", "").partition("{")[0]
+            if trigger["metadata"].get("format") == "prometheus" and f'"{metric}"' not in _sources():
+                yield f"{named(scaled)}: {metric} is no metric of ours"
+            # It asks from another namespace: the Service's name alone means nothing there.
+            host, _, rest = (found[2] if found else "").partition(".")
+            service = manifests.find("Service", host)
+            if found is None or service is None or not rest:
+                yield f"{named(scaled)}: {trigger['metadata'].get('url')} is no Service with its namespace"
+                continue
+            port = int(found[3] or _BY_SCHEME.get(found[1] or "", 443))
+            outer = [each for each in service["spec"]["ports"] if each["port"] == port]
+            if not outer:
+                yield f"{named(scaled)}: {named(service)} has no port {port}"
+            for workload in behind(manifests, service):
+                inner = [workload.ports.get(str(each.get("targetPort")), each.get("targetPort")) for each in outer]
+                if not all(isinstance(number, int) and _in(manifests, workload, None, number) for number in inner):
+                    yield f"{named(scaled)}: {workload.name} lets no other namespace in to port {port}"
+
+
+def policy_ports(manifests: Manifests) -> Iterator[str]:
+    """A port that a policy names is one of the pods that it lets others reach."""
+    for policy in manifests.of("NetworkPolicy"):
+        pods = [each for each in manifests.workloads if selects(policy["spec"]["podSelector"], each.labels)]
+        for rule in policy["spec"].get("ingress") or []:
+            for port in {each.get("port") for each in rule.get("ports") or []} - {None}:
+                for workload in pods:
+                    if port not in workload.ports and port not in workload.ports.values():
+                        yield f"{named(policy)}: opens port {port}, which {workload.name} has not"
 
 
 def runs_meet(manifests: Manifests) -> Iterator[str]:
@@ -120,6 +156,11 @@ def _target_faults(manifests: Manifests, workload: Workload, target: Target) -> 
                 yield f"{where}, where its egress does not lead"
             if not _in(manifests, other, workload, number):
                 yield f"{where}, which does not let it in"
+
+
+@cache
+def _sources() -> str:
+    return "".join(path.read_text() for path in REPO.glob("services/*/synfarm_*/**/*.py"))
 
 
 # -- what policies allow -----------------------------------------------------------------------------------------------

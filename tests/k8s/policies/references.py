@@ -46,6 +46,19 @@ def nothing_is_left_over(manifests: Manifests) -> Iterator[str]:
             yield f"{named(thing)}: nothing uses it"
 
 
+def own_credentials(manifests: Manifests) -> Iterator[str]:
+    """A store credential is one role's: what one process may do, another may not. A run has its trainer's."""
+    keys = {name for (kind, name), held in made_by_user().items() if "SYNFARM_STORE_ACCESS_KEY" in held}
+    users: dict[str, set[str]] = {}
+    for workload in manifests.workloads:
+        for reference in _of_pod(workload):
+            if reference.kind == "Secret" and reference.name in keys and workload.kind != "JobSet":
+                users.setdefault(reference.name, set()).add(workload.name)
+    for name, among in sorted(users.items()):
+        if len(among) > 1:
+            yield f"Secret/{name}: is shared by {' and '.join(sorted(among))}"
+
+
 def own_accounts(manifests: Manifests) -> Iterator[str]:
     """Each workload has an account, whose token is mounted only where the cluster is asked for something."""
     for workload in manifests.workloads:

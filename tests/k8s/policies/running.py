@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterator
 from decimal import Decimal
 
-from tests.k8s.manifests import Manifests, Object, Workload, module_of
-
 from pydantic_settings import BaseSettings
+from tests.k8s.manifests import Manifests, Object, Workload, module_of
 
 from synfarm_caption_api.settings import WorkerSettings
 from synfarm_llm_server.settings import LlmSettings
@@ -59,9 +58,13 @@ def bounded_resources(manifests: Manifests) -> Iterator[str]:
                     yield f"{where}: requests no {name}"
             if "memory" not in limits:
                 yield f"{where}: has no limit of memory"
-            for name in requests.keys() & limits.keys():
+            for name in sorted(requests.keys() & limits.keys()):
                 if amount(requests[name]) > amount(limits[name]):
                     yield f"{where}: requests more {name} than its limit"
+            # core/v1 validation: a device cannot be shared, so what is asked for is the limit.
+            for name in sorted(name for name in {*requests, *limits} if "/" in name):
+                if name not in limits or amount(requests.get(name, limits[name])) != amount(limits[name]):
+                    yield f"{where}: requests another number of {name} than its limit"
 
 
 def probed(manifests: Manifests) -> Iterator[str]:
