@@ -8,9 +8,10 @@ from pathlib import Path
 
 from tests.k8s.checking import ALL, faults
 from tests.k8s.manifests import K8S, REPO, Manifests, build, overlays
-from tests.k8s.policies.references import made_by_user, references
+from tests.k8s.policies.references import references
 from tests.k8s.runs import with_runs
 from tests.k8s.schemas import field_faults
+from tests.k8s.told import made_by_user
 
 PAGE = REPO / "docs" / "08-kubernetes.md"
 OVERLAY = re.compile(r"```yaml\n(apiVersion: kustomize\.config\.k8s\.io/.*?)```", re.DOTALL)

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 from tests.k8s.manifests import Manifests, Workload, module_of
 from tests.k8s.settings_of import known_to
+from tests.k8s.told import environment
 
 from synfarm.settings import AuthSettings, ProcessSettings, RedisSettings, StoreSettings
 from synfarm_caption_api.feeder.settings import FeederSettings
@@ -29,6 +30,16 @@ _READ: dict[str, list[type[BaseSettings]]] = {
     "synfarm_trainer": [*_SHARED, TrainerSettings],
     "synfarm_llm_server": [ProcessSettings, AuthSettings, LlmSettings],
 }
+_STORE = {"SYNFARM_STORE_ENDPOINT", "SYNFARM_STORE_ACCESS_KEY", "SYNFARM_STORE_SECRET_KEY", "SYNFARM_STORE_BUCKET"}
+_FARM = {*_STORE, "SYNFARM_REDIS_URL"}
+_NEEDED = {
+    "synfarm.storage": _STORE,
+    "synfarm_caption_api": {*_FARM, "SYNFARM_CAPTION_LLM_URL", "SYNFARM_CAPTION_API_TRAINER_URL"},
+    "synfarm_caption_api.worker": {*_FARM, "SYNFARM_CAPTION_LLM_URL"},
+    "synfarm_render_worker": _FARM,
+    "synfarm_trainer": _STORE,
+    "synfarm_trainer.launch": _STORE,
+}
 _APIS = {"synfarm_caption_api", "synfarm_trainer"}
 
 
@@ -37,7 +48,7 @@ def known_settings(manifests: Manifests) -> Iterator[str]:
     for workload in manifests.workloads:
         for container in workload.containers:
             module = module_of(container)
-            given = {name for name in manifests.environment(container) if name.startswith("SYNFARM_")}
+            given = {name for name in environment(manifests, container) if name.startswith("SYNFARM_")}
             if given and module is None:
                 yield f"{workload.name}: {container['name']}: {sorted(given)[0]} is given to an image that is not ours"
             elif module is not None:
@@ -61,6 +72,14 @@ def usable_values(manifests: Manifests) -> Iterator[str]:
                     prefix = settings.model_config.get("env_prefix") or ""
                     where = f"{prefix}{'.'.join(map(str, first['loc']))}".upper()
                     yield f"{workload.name}: {where}: {first['msg']}"
+
+
+def settings_given(manifests: Manifests) -> Iterator[str]:
+    """What has a developer's own machine as its default is told to every process that uses it."""
+    for workload in manifests.workloads:
+        for container in workload.mains:
+            for name in sorted(_NEEDED.get(module_of(container) or "", set()) - {*environment(manifests, container)}):
+                yield f"{workload.name}: is not given {name}"
 
 
 def keys_asked_for(manifests: Manifests) -> Iterator[str]:

@@ -18,12 +18,29 @@ def disruption_budgets(manifests: Manifests) -> Iterator[str]:
             # With two, the eviction API answers every request with an error.
             yield f"{workload.name}: has {len(own)} PodDisruptionBudgets, and needs one"
         for budget in own:
-            if _never(budget["spec"], workload):
+            if not {"minAvailable", "maxUnavailable"} & budget["spec"].keys():
+                yield f"{named(budget)}: says neither minAvailable nor maxUnavailable"
+            if _never(budget["spec"], workload, scaled(manifests, workload)):
                 yield f"{named(budget)}: never lets a pod of {workload.name} go, so that its node cannot be drained"
 
 
-def _never(spec: Object, workload: Workload) -> bool:
-    replicas = workload.thing["spec"].get("replicas")
+def spread_out(manifests: Manifests) -> Iterator[str]:
+    """Several pods of one workload are kept apart, so that a machine takes one of them with it."""
+    for workload in manifests.workloads:
+        several = workload.stays and (scaled(manifests, workload) or workload.thing["spec"].get("replicas", 1) > 1)
+        keys = {each["topologyKey"] for each in workload.pod.get("topologySpreadConstraints", [])}
+        if several and "kubernetes.io/hostname" not in keys:
+            yield f"{workload.name}: nothing spreads its pods over machines"
+
+
+def scaled(manifests: Manifests, workload: Workload) -> bool:
+    """Whether the number of its pods is an autoscaler's."""
+    targets = [thing["spec"]["scaleTargetRef"] for thing in manifests.of("ScaledObject", "HorizontalPodAutoscaler")]
+    return any(f"{target.get('kind', 'Deployment')}/{target['name']}" == workload.name for target in targets)
+
+
+def _never(spec: Object, workload: Workload, by_scaler: bool) -> bool:
+    replicas = None if by_scaler else workload.thing["spec"].get("replicas", 1)
     if spec.get("maxUnavailable") in {0, "0%"} or spec.get("minAvailable") == "100%":
         return True
     least = spec.get("minAvailable")

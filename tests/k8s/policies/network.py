@@ -1,9 +1,4 @@
-"""Nothing passes but what a setting needs.
-
-How policies combine (``content/en/docs/concepts/services-networking/network-policies.md`` of kubernetes/website): a pod
-that no policy selects for a direction is open in it; one that is selected is open for the union of their rules, and a
-connection needs both ends to allow it.
-"""
+"""What a setting needs passes, and nothing else."""
 
 from __future__ import annotations
 
@@ -13,8 +8,10 @@ from functools import cache
 from typing import NamedTuple
 
 from tests.k8s.manifests import REPO, Manifests, Object, Workload, module_of, named, selects
+from tests.k8s.passing import into, out, shuts_all
 from tests.k8s.policies.references import asks_cluster
 from tests.k8s.policies.selectors import behind
+from tests.k8s.told import environment
 
 _ADDRESS = re.compile(r"(?:(\w+)://)?(?:[^@/\s]*@)?([A-Za-z0-9][A-Za-z0-9.-]*)(?::(\d+))?(?:/[^\s,]*)?")
 _BY_SCHEME = {"http": 80, "https": 443, "redis": 6379, "rediss": 6379}
@@ -31,7 +28,7 @@ class Target(NamedTuple):
 
 def denied_by_default(manifests: Manifests) -> Iterator[str]:
     """One policy shuts every pod both ways, and each workload then has one of its own."""
-    shut = [policy for policy in manifests.of("NetworkPolicy") if _shuts_all(policy["spec"])]
+    shut = [policy for policy in manifests.of("NetworkPolicy") if shuts_all(policy["spec"])]
     if not shut:
         yield "NetworkPolicy: none denies everything by default"
     for workload in manifests.workloads:
@@ -42,21 +39,48 @@ def denied_by_default(manifests: Manifests) -> Iterator[str]:
         ]
         if not own:
             yield f"{workload.name}: has no NetworkPolicy of its own"
+
+
+def narrow_policies(manifests: Manifests) -> Iterator[str]:
+    """Each rule names who and which port; and what is for all pods is for names alone."""
     for policy in manifests.of("NetworkPolicy"):
-        for rule in [*(policy["spec"].get("ingress") or []), *(policy["spec"].get("egress") or [])]:
-            if not rule:
-                yield f"{named(policy)}: has a rule that lets everything pass"
+        spec = policy["spec"]
+        for way, side in (("ingress", "from"), ("egress", "to")):
+            for rule in spec.get(way) or []:
+                if not rule.get(side):
+                    yield f"{named(policy)}: a rule of its {way} is for everybody"
+                # Pods of one run choose their ports themselves.
+                elif not rule.get("ports") and rule[side] != [{"podSelector": spec["podSelector"]}]:
+                    yield f"{named(policy)}: a rule of its {way} is for every port"
+                if not spec["podSelector"] and {port.get("port") for port in rule.get("ports") or []} != {53}:
+                    yield f"{named(policy)}: opens more than DNS to every pod"
+
+
+def apis_reached(manifests: Manifests) -> Iterator[str]:
+    """Who uses an API comes from another namespace, through its Service."""
+    for workload in manifests.workloads:
+        if not {module_of(container) for container in workload.mains} & {"synfarm_caption_api", "synfarm_trainer"}:
+            continue
+        services = [each for each in manifests.of("Service") if workload in behind(manifests, each)]
+        if not services:
+            yield f"{workload.name}: no Service leads to it"
+        for port in workload.ports.values():
+            if not into(manifests, workload, None, port):
+                yield f"{workload.name}: lets no other namespace in to port {port}"
 
 
 def open_where_settings_point(manifests: Manifests) -> Iterator[str]:
     for workload in manifests.workloads:
         targets = list(targets_of(manifests, workload))
-        if targets and not all(_out(manifests, workload, None, 53, protocol) for protocol in ("UDP", "TCP")):
+        if targets and not all(out(manifests, workload, None, 53, protocol) for protocol in ("UDP", "TCP")):
             yield f"{workload.name}: may not ask DNS, and so finds nothing by name"
         for target in targets:
             yield from _target_faults(manifests, workload, target)
-        if asks_cluster(manifests, workload) and not _out(manifests, workload, None, 443, "TCP"):
+        if asks_cluster(manifests, workload) and not out(manifests, workload, None, 443, "TCP"):
             yield f"{workload.name}: may not reach the API server"
+        # The feeder calls the webhooks of jobs.
+        if "synfarm_caption_api" in map(module_of, workload.mains) and not out(manifests, workload, None, 443, "TCP"):
+            yield f"{workload.name}: may not call webhooks"
 
 
 def scalers_reach(manifests: Manifests) -> Iterator[str]:
@@ -79,7 +103,7 @@ def scalers_reach(manifests: Manifests) -> Iterator[str]:
                 yield f"{named(scaled)}: {named(service)} has no port {port}"
             for workload in behind(manifests, service):
                 inner = [workload.ports.get(str(each.get("targetPort")), each.get("targetPort")) for each in outer]
-                if not all(isinstance(number, int) and _in(manifests, workload, None, number) for number in inner):
+                if not all(isinstance(number, int) and into(manifests, workload, None, number) for number in inner):
                     yield f"{named(scaled)}: {workload.name} lets no other namespace in to port {port}"
 
 
@@ -99,9 +123,9 @@ def runs_meet(manifests: Manifests) -> Iterator[str]:
     trainers = [workload for workload in manifests.workloads if asks_cluster(manifests, workload)]
     for run in (workload for workload in manifests.workloads if workload.kind == "JobSet"):
         for port in (29500, 45678):
-            if not (_out(manifests, run, run, port, "TCP") and _in(manifests, run, run, port)):
+            if not (out(manifests, run, run, port, "TCP") and into(manifests, run, run, port)):
                 yield f"{run.name}: its pods may not reach each other at port {port}"
-        if not all(_out(manifests, run, None, 53, protocol) for protocol in ("UDP", "TCP")):
+        if not all(out(manifests, run, None, 53, protocol) for protocol in ("UDP", "TCP")):
             yield f"{run.name}: may not ask DNS, and so its pods do not find each other"
         for trainer in trainers:
             for target in targets_of(manifests, trainer):
@@ -115,7 +139,7 @@ def scrapes_pass(manifests: Manifests) -> Iterator[str]:
         for workload in _monitored(manifests, monitor):
             endpoints = monitor["spec"].get("podMetricsEndpoints") or monitor["spec"]["endpoints"]
             for port in {workload.ports[name] for each in endpoints if (name := each.get("port")) in workload.ports}:
-                if not _in(manifests, workload, None, port):
+                if not into(manifests, workload, None, port):
                     yield f"{named(monitor)}: {workload.name} lets no other namespace in to port {port}"
 
 
@@ -123,7 +147,7 @@ def targets_of(manifests: Manifests, workload: Workload) -> Iterator[Target]:
     for container in workload.containers:
         if module_of(container) is None:
             continue
-        for name, value in manifests.environment(container).items():
+        for name, value in environment(manifests, container).items():
             if not name.startswith("SYNFARM_") or not value or not name.endswith(("_URL", "_ENDPOINT")):
                 continue
             for part in value.split(","):
@@ -139,7 +163,7 @@ def _target_faults(manifests: Manifests, workload: Workload, target: Target) -> 
     if service is None:
         if "." not in target.host:
             yield f"{where}, and there is no such Service"
-        elif not _out(manifests, workload, None, target.port, "TCP"):
+        elif not out(manifests, workload, None, target.port, "TCP"):
             yield f"{where}, where no egress rule leads"
         return
     ports = [port for port in service["spec"]["ports"] if port["port"] == target.port]
@@ -152,89 +176,15 @@ def _target_faults(manifests: Manifests, workload: Workload, target: Target) -> 
             number = other.ports[inner] if isinstance(inner, str) and inner in other.ports else inner
             if not isinstance(number, int):
                 continue  # told by service_ports
-            if not _out(manifests, workload, other, number, "TCP"):
+            if not out(manifests, workload, other, number, "TCP"):
                 yield f"{where}, where its egress does not lead"
-            if not _in(manifests, other, workload, number):
+            if not into(manifests, other, workload, number):
                 yield f"{where}, which does not let it in"
 
 
 @cache
 def _sources() -> str:
     return "".join(path.read_text() for path in REPO.glob("services/*/synfarm_*/**/*.py"))
-
-
-# -- what policies allow -----------------------------------------------------------------------------------------------
-
-
-def _out(manifests: Manifests, source: Workload, target: Workload | None, port: int, protocol: str) -> bool:
-    """``target``: None stands for whoever is outside this namespace."""
-    return _open(manifests, "Egress", source, target, port, protocol, target)
-
-
-def _in(manifests: Manifests, target: Workload, source: Workload | None, port: int) -> bool:
-    return _open(manifests, "Ingress", target, source, port, "TCP", target)
-
-
-def _open(
-    manifests: Manifests,
-    way: str,
-    subject: Workload,
-    peer: Workload | None,
-    port: int,
-    protocol: str,
-    listener: Workload | None,
-) -> bool:
-    chosen = [
-        policy["spec"]
-        for policy in manifests.of("NetworkPolicy")
-        if way in _ways(policy["spec"]) and selects(policy["spec"]["podSelector"], subject.labels)
-    ]
-    rules = [rule for spec in chosen for rule in spec.get(way.lower()) or []]
-    side = "to" if way == "Egress" else "from"
-    names = {name for name, number in listener.ports.items() if number == port} if listener else set()
-    return not chosen or any(
-        _port(rule.get("ports"), port, protocol, names) and _peers(rule.get(side), peer) for rule in rules
-    )
-
-
-def _ways(spec: Object) -> list[str]:
-    given: list[str] = spec.get("policyTypes") or ["Ingress", *(["Egress"] if "egress" in spec else [])]
-    return given
-
-
-def _port(allowed: list[Object] | None, port: int, protocol: str, names: set[str]) -> bool:
-    if not allowed:
-        return True
-    for each in allowed:
-        if each.get("protocol", "TCP") != protocol:
-            continue
-        first = each.get("port")
-        if first is None or first in names or first == port:
-            return True
-        if isinstance(first, int) and first <= port <= each.get("endPort", first):
-            return True
-    return False
-
-
-def _peers(allowed: list[Object] | None, peer: Workload | None) -> bool:
-    if not allowed:
-        return True
-    for each in allowed:
-        if peer is None:
-            if "ipBlock" in each or "namespaceSelector" in each:
-                return True
-        elif (
-            "ipBlock" not in each
-            and not each.get("namespaceSelector")
-            and selects(each.get("podSelector", {}), peer.labels)
-        ):
-            return True
-    return False
-
-
-def _shuts_all(spec: Object) -> bool:
-    both = set(_ways(spec)) == {"Ingress", "Egress"}
-    return both and not spec["podSelector"] and not spec.get("ingress") and not spec.get("egress")
 
 
 def _monitored(manifests: Manifests, monitor: Object) -> list[Workload]:

@@ -34,6 +34,16 @@ def restricted_namespace(manifests: Manifests) -> Iterator[str]:
             yield f"{named(thing)}: does not enforce restricted pods"
 
 
+def whole_pods(manifests: Manifests) -> Iterator[str]:
+    """core/v1 and batch/v1 validation, of which schemas know nothing."""
+    for workload in manifests.workloads:
+        if not workload.mains:
+            yield f"{workload.name}: has no container"
+        again = workload.pod.get("restartPolicy", "Always")
+        if (again == "Always") is not workload.stays:
+            yield f"{workload.name}: a {workload.kind} cannot have the restartPolicy {again}"
+
+
 def nothing_twice(manifests: Manifests) -> Iterator[str]:
     """core/v1 validation: names and places within a pod are unique."""
     for workload in manifests.workloads:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tests.k8s.manifests import K8S, REPO, Manifests, Object, Workload, module_of, named
-
-_PAGES = (K8S / "README.md", REPO / "docs" / "08-kubernetes.md")
-_MADE = re.compile(r"kubectl (?:-n \S+ )?create (secret|configmap)(?: generic)? (\S+)((?:[^\n]*\\\n)*[^\n]*)")
-_KEY = re.compile(r"--from-(?:literal|file)=([A-Za-z0-9_.-]+)=")
+from tests.k8s.manifests import Manifests, Object, Workload, module_of, named
+from tests.k8s.told import made_by_user
 
 
 class Named(NamedTuple):
@@ -28,6 +24,8 @@ def named_things_exist(manifests: Manifests) -> Iterator[str]:
         thing = manifests.find(reference.kind, reference.name)
         if thing is not None:
             keys = {**(thing.get("data") or {}), **(thing.get("stringData") or {})}
+            if reference.kind == "ConfigMap" and not keys:
+                yield f"{reference.user}: {reference.kind} {reference.name} is empty"
             if reference.key is not None and reference.key not in keys:
                 yield f"{reference.user}: {reference.kind} {reference.name} has no {reference.key}"
         elif (reference.kind, reference.name) not in made:
@@ -77,16 +75,6 @@ def asks_cluster(manifests: Manifests, workload: Workload) -> bool:
         and manifests.environment(container).get("SYNFARM_TRAINER_LAUNCHER") == "kubernetes"
         for container in workload.mains
     )
-
-
-def made_by_user() -> dict[tuple[str, str], set[str]]:
-    """(kind, name) to keys, of every ``kubectl create secret`` in the pages that tell how to begin."""
-    found: dict[tuple[str, str], set[str]] = {}
-    for page in _PAGES:
-        for kind, name, rest in _MADE.findall(page.read_text() if page.exists() else ""):
-            cased = {"secret": "Secret", "configmap": "ConfigMap"}[kind]
-            found.setdefault((cased, name), set()).update(_KEY.findall(rest))
-    return found
 
 
 def references(manifests: Manifests) -> Iterator[Named]:

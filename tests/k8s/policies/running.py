@@ -77,6 +77,12 @@ def probed(manifests: Manifests) -> Iterator[str]:
             for kind in ("livenessProbe", "readinessProbe"):
                 if kind not in container:
                     yield f"{where}: has no {kind}"
+            # Models are loaded and caches filled first; liveness must not count before.
+            if "startupProbe" not in container:
+                yield f"{where}: has no startupProbe"
+            # The default of 1 s is missed on a busy machine, and kills what works.
+            if container.get("livenessProbe", {}).get("timeoutSeconds", 1) < 5:
+                yield f"{where}: its livenessProbe has less than 5 s to be answered"
             # /readyz tells of Redis, store and models too: restarting this pod does not bring them back.
             if "/readyz" in str(container.get("livenessProbe")):
                 yield f"{where}: its livenessProbe asks /readyz, so that it is killed when another service is away"
@@ -85,6 +91,8 @@ def probed(manifests: Manifests) -> Iterator[str]:
 
 
 def _port_faults(workload: Workload, probe: Object | None) -> Iterator[str]:
+    if probe is not None and len(probe.keys() & {"httpGet", "tcpSocket", "grpc", "exec"}) != 1:
+        yield "asks nothing"
     for action in ("httpGet", "tcpSocket", "grpc"):
         port = ((probe or {}).get(action) or {}).get("port")
         if port is not None and port not in workload.ports and port not in workload.ports.values():

@@ -17,7 +17,7 @@ def selectors_match(manifests: Manifests) -> Iterator[str]:
             if not selects(spread.get("labelSelector", {}), workload.labels):
                 yield f"{workload.name}: a topologySpreadConstraint counts other pods than its own"
     for service in manifests.of("Service"):
-        if service["spec"].get("selector") and not behind(manifests, service):
+        if not behind(manifests, service):
             yield f"{named(service)}: selects no pod"
     for thing in manifests.of("PodDisruptionBudget", "NetworkPolicy"):
         selector = thing["spec"].get("selector") or thing["spec"].get("podSelector") or {}
