@@ -69,6 +69,12 @@ def secret() -> Any:
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "stringData": {"a": "b"}}
 
 
+def bucket(credential: str) -> Any:
+    container = {"name": "b", "image": "caption-api:1", "args": ["python", "-m", "synfarm.storage"]}
+    pod = {"restartPolicy": "Never", "containers": [{**container, "envFrom": [whole(credential)]}]}
+    return {"kind": "Job", "metadata": {"name": "b"}, "spec": {"template": {"spec": pod}}}
+
+
 def config(name: str) -> Any:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {}}
 
@@ -242,6 +248,7 @@ BROKEN: list[tuple[str, Callable[[Farm], Any], str]] = [
     ("named_things_exist", lambda f: pod(f, RENDER)["volumes"].append(claim("models")), "Claim models is not there"),
     ("named_things_exist", lambda f: from_secret(main(f, RENDER), "hub", "HF_TOKEN"), "Secret hub .* no page tells"),
     ("named_things_exist", lambda f: from_secret(main(f, RENDER), "redis", "PASSWORD"), "no page puts PASSWORD into"),
+    ("own_credentials", lambda f: f.update(j=bucket("store-render")), "shared by Deployment/render and the admin"),
     ("own_credentials", lambda f: main(f, TRAINER)["envFrom"].append(whole("store-render")), "store-render: is shared"),
     ("nothing_is_left_over", lambda f: f.update(c=config("old")), "ConfigMap/old: nothing uses it"),
     ("least_rights", lambda f: f["Role/trainer"]["rules"][0].update(verbs=["*"]), r"may \* jobsets"),

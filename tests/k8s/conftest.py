@@ -21,15 +21,16 @@ def _built(name: str) -> Manifests:
     kind, _, rest = name.partition(" ")
     if kind == "overlay":
         return build(K8S / "overlays" / rest)
-    if kind == "component":
+    if kind in {"component", "store"}:
+        more = [K8S / "overlays" / "laptop" / "llm-server.yaml"] if kind == "store" else []
         with TemporaryDirectory() as folder:
-            return build(base_with(rest, Path(folder)))
+            return build(base_with(Path(folder), rest, *more), anywhere=bool(more))
     return build(K8S / "base")
 
 
 @pytest.fixture
 def built() -> Callable[[str], Manifests]:
-    """``built("base")``, ``built("overlay gpu")``, ``built("component keda")`` (on the base)."""
+    """``base``; ``overlay gpu``; ``component keda``: on the base; ``store minio``: the base whole, with that store."""
     if kubectl() is None:
         if os.environ.get("SYNFARM_K8S_CHECK"):
             pytest.fail(f"there is no kubectl here: {_CURE}", pytrace=False)

@@ -163,14 +163,19 @@ def kubectl() -> str | None:
     return shutil.which("kubectl")
 
 
-def build(folder: Path) -> Manifests:
+def build(folder: Path, anywhere: bool = False) -> Manifests:
     """
+    Args:
+        anywhere: its kustomization may name single files elsewhere, which `kubectl apply -k` refuses.
+
     Raises:
         ValueError: kustomize refuses the folder; its own words.
     """
     tool = kubectl()
     assert tool is not None
     command = [tool, "kustomize", str(folder)]
+    if anywhere:
+        command += ["--load-restrictor", "LoadRestrictionsNone"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=dict(os.environ))
     if done.returncode or done.stderr.strip():
         # What kustomize warns of (fields that will go) is a fault here.
@@ -186,10 +191,14 @@ def components() -> list[str]:
     return sorted(path.parent.name for path in K8S.glob("components/*/kustomization.yaml"))
 
 
-def base_with(component: str, folder: Path) -> Path:
-    """A kustomization in ``folder`` of the base and one component. Its paths are relative, as kustomize asks."""
-    base = os.path.relpath(K8S / "base", folder)
-    part = os.path.relpath(K8S / "components" / component, folder)
-    text = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump({**text, "resources": [base], "components": [part]}))
+def base_with(folder: Path, component: str, *more: Path) -> Path:
+    """A kustomization in ``folder`` of the base, a component and more files. Its paths are relative, as it must be."""
+    text = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [os.path.relpath(path, folder) for path in (K8S / "base", *more)],
+        "components": [os.path.relpath(K8S / "components" / component, folder)],
+        "images": [{"name": "synfarm/llm-server", "newTag": "dev"}],
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(text))
     return folder

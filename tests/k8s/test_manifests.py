@@ -11,8 +11,9 @@ from tests.k8s.runs import with_runs
 from tests.k8s.schemas import field_faults
 
 Built = Callable[[str], Manifests]
-PARTS = ["base", *(f"component {name}" for name in components())]
-WHOLE = [f"overlay {name}" for name in overlays()]
+STORES = ["external-s3", "minio", "seaweedfs"]
+PARTS = ["base", *(f"component {name}" for name in components() if name not in STORES)]
+WHOLE = [f"overlay {name}" for name in overlays()] + [f"store {name}" for name in STORES]
 
 
 @pytest.mark.parametrize("name", PARTS)
@@ -22,7 +23,7 @@ def test_part(built: Built, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_overlay(built: Built, name: str) -> None:
+def test_whole(built: Built, name: str) -> None:
     found = with_runs(built(name))
     assert [*field_faults(found), *faults(found, ALL)] == []
 

@@ -45,13 +45,19 @@ def nothing_is_left_over(manifests: Manifests) -> Iterator[str]:
 
 
 def own_credentials(manifests: Manifests) -> Iterator[str]:
-    """A store credential is one role's: what one process may do, another may not. A run has its trainer's."""
+    """A store credential is one role's: what one process may do, another may not. A run has its trainer's.
+
+    Who makes buckets and roles, and the store itself, has the administrator's, which no process of the farm has.
+    """
     keys = {name for (kind, name), held in made_by_user().items() if "SYNFARM_STORE_ACCESS_KEY" in held}
     users: dict[str, set[str]] = {}
     for workload in manifests.workloads:
-        for reference in _of_pod(workload):
-            if reference.kind == "Secret" and reference.name in keys and workload.kind != "JobSet":
-                users.setdefault(reference.name, set()).add(workload.name)
+        modules = {module_of(container) for container in workload.mains}
+        for name in {each.name for each in _of_pod(workload) if each.kind == "Secret"} & keys:
+            if workload.stays and modules != {None}:
+                users.setdefault(name, set()).add(workload.name)
+            elif "synfarm.storage" in modules:
+                users.setdefault(name, set()).add("the administrator")
     for name, among in sorted(users.items()):
         if len(among) > 1:
             yield f"Secret/{name}: is shared by {' and '.join(sorted(among))}"
