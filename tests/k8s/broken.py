@@ -44,6 +44,14 @@ def rule(farm: Farm, policy: str) -> Any:
     return spec(farm, f"NetworkPolicy/{policy}")["ingress"][0]
 
 
+def to_server(farm: Farm) -> Any:
+    return spec(farm, "NetworkPolicy/trainer")["egress"][1]["ports"]
+
+
+def of_keda(farm: Farm) -> Any:
+    return spec(farm, "NetworkPolicy/store")["ingress"][1]["from"][1]["namespaceSelector"]
+
+
 def scaler(farm: Farm) -> Any:
     return spec(farm, "ScaledObject/render")["triggers"][0]["metadata"]
 
@@ -267,16 +275,18 @@ BROKEN: list[tuple[str, Callable[[Farm], Any], str]] = [
         lambda f: drop(spec(f, "NetworkPolicy/trainer")["egress"], 1),
         "reach the API server",
     ),
+    ("open_where_settings_point", lambda f: drop(to_server(f), 1), "reach the API server"),
     ("runs_meet", lambda f: spec(f, "NetworkPolicy/runs")["ingress"][0].update(ports=[{"port": 29500}]), "port 45678"),
     ("runs_meet", lambda f: drop(spec(f, "NetworkPolicy/store")["ingress"], 1), "JobSet.*does not let it in"),
     ("scalers_reach", lambda f: scaler(f).update(url="http://store:9000/"), "is no Service with its namespace"),
     ("scalers_reach", lambda f: scaler(f).update(url="http://stor.farm.svc:9000/"), "is no Service"),
     ("scalers_reach", lambda f: scaler(f).update(url="http://store.farm.svc:9001/"), "has no port 9001"),
-    ("scalers_reach", lambda f: drop(spec(f, "NetworkPolicy/store")["ingress"], 1), "lets no other namespace in"),
+    ("scalers_reach", lambda f: drop(spec(f, "NetworkPolicy/store")["ingress"], 1), "does not let namespace"),
+    ("scalers_reach", lambda f: of_keda(f).update(matchLabels={"clients": "true"}), "namespace keda in to port 9000"),
     ("scalers_reach", lambda f: scaler(f).update(format="prometheus", valueLocation='a_b{c="d"}'), "a_b is no metric"),
     ("queues_admit", lambda f: drop(quotas(f), 2), "does not cover nvidia.com/gpu"),
     ("queues_admit", lambda f: quotas(f)[0].update(nominalQuota=15), "has 15 cpu, and .* requests 16"),
-    ("scrapes_pass", lambda f: spec(f, "NetworkPolicy/render").update(ingress=[]), "lets no other namespace in"),
+    ("scrapes_pass", lambda f: spec(f, "NetworkPolicy/render").update(ingress=[]), "does not let namespace"),
     (
         "monitors_find",
         lambda f: spec(f, "PodMonitor/render")["selector"]["matchLabels"].update(app="x"),

@@ -15,7 +15,8 @@ def out(manifests: Manifests, source: Workload, target: Workload | None, port: i
     return _open(manifests, "Egress", source, target, port, protocol, target)
 
 
-def into(manifests: Manifests, target: Workload, source: Workload | None, port: int) -> bool:
+def into(manifests: Manifests, target: Workload, source: Workload | str | None, port: int) -> bool:
+    """``source``: a string is the name of another namespace, None any of them."""
     return _open(manifests, "Ingress", target, source, port, "TCP", target)
 
 
@@ -23,7 +24,7 @@ def _open(
     manifests: Manifests,
     way: str,
     subject: Workload,
-    peer: Workload | None,
+    peer: Workload | str | None,
     port: int,
     protocol: str,
     listener: Workload | None,
@@ -60,12 +61,17 @@ def _port(allowed: list[Object] | None, port: int, protocol: str, names: set[str
     return False
 
 
-def _peers(allowed: list[Object] | None, peer: Workload | None) -> bool:
+def _peers(allowed: list[Object] | None, peer: Workload | str | None) -> bool:
     if not allowed:
         return True
     for each in allowed:
         if peer is None:
             if "ipBlock" in each or "namespaceSelector" in each:
+                return True
+        elif isinstance(peer, str):
+            # Every namespace has this label (kubernetes/website, reference/labels-annotations-taints).
+            labels = {"kubernetes.io/metadata.name": peer}
+            if "namespaceSelector" in each and selects(each["namespaceSelector"], labels):
                 return True
         elif (
             "ipBlock" not in each

@@ -7,7 +7,7 @@ import re
 from tests.k8s.manifests import K8S, REPO, Manifests, Object
 
 _PAGES = (K8S / "README.md", REPO / "docs" / "08-kubernetes.md")
-_MADE = re.compile(r"kubectl (?:-n \S+ )?create (secret|configmap)(?: generic)? (\S+)((?:[^\n]*\\\n)*[^\n]*)")
+_MADE = re.compile(r"kubectl (?:-n \S+ )?create (secret generic|configmap) (\S+)((?:[^\n]*\\\n)*[^\n]*)")
 _KEY = re.compile(r"--from-(?:literal|file)=([A-Za-z0-9_.-]+)=(\"[^\"]*\"|\S+)")
 
 
@@ -16,7 +16,7 @@ def made_by_user() -> dict[tuple[str, str], dict[str, str]]:
     found: dict[tuple[str, str], dict[str, str]] = {}
     for page in _PAGES:
         for kind, name, rest in _MADE.findall(page.read_text() if page.exists() else ""):
-            cased = {"secret": "Secret", "configmap": "ConfigMap"}[kind]
+            cased = {"secret generic": "Secret", "configmap": "ConfigMap"}[kind]
             keys = {key: value.strip('"') for key, value in _KEY.findall(rest)}
             found.setdefault((cased, name), {}).update(keys)
     return found

@@ -15,6 +15,8 @@ from tests.k8s.told import environment
 
 _ADDRESS = re.compile(r"(?:(\w+)://)?(?:[^@/\s]*@)?([A-Za-z0-9][A-Za-z0-9.-]*)(?::(\d+))?(?:/[^\s,]*)?")
 _BY_SCHEME = {"http": 80, "https": 443, "redis": 6379, "rediss": 6379}
+KEDA, PROMETHEUS = "keda", "monitoring"
+"""Namespaces of who asks from outside, as docs/08-kubernetes.md has them."""
 _OWN = {"127.0.0.1", "localhost", "0.0.0.0"}
 
 
@@ -76,7 +78,9 @@ def open_where_settings_point(manifests: Manifests) -> Iterator[str]:
             yield f"{workload.name}: may not ask DNS, and so finds nothing by name"
         for target in targets:
             yield from _target_faults(manifests, workload, target)
-        if asks_cluster(manifests, workload) and not out(manifests, workload, None, 443, "TCP"):
+        # The Service `kubernetes` is at 443; plugins that look after its address is resolved see the server's own port.
+        to_server = [out(manifests, workload, None, port, "TCP") for port in (443, 6443)]
+        if asks_cluster(manifests, workload) and not all(to_server):
             yield f"{workload.name}: may not reach the API server"
         # The feeder calls the webhooks of jobs.
         if "synfarm_caption_api" in map(module_of, workload.mains) and not out(manifests, workload, None, 443, "TCP"):
@@ -103,8 +107,8 @@ def scalers_reach(manifests: Manifests) -> Iterator[str]:
                 yield f"{named(scaled)}: {named(service)} has no port {port}"
             for workload in behind(manifests, service):
                 inner = [workload.ports.get(str(each.get("targetPort")), each.get("targetPort")) for each in outer]
-                if not all(isinstance(number, int) and into(manifests, workload, None, number) for number in inner):
-                    yield f"{named(scaled)}: {workload.name} lets no other namespace in to port {port}"
+                if not all(isinstance(number, int) and into(manifests, workload, KEDA, number) for number in inner):
+                    yield f"{named(scaled)}: {workload.name} does not let namespace {KEDA} in to port {port}"
 
 
 def policy_ports(manifests: Manifests) -> Iterator[str]:
@@ -139,8 +143,8 @@ def scrapes_pass(manifests: Manifests) -> Iterator[str]:
         for workload in _monitored(manifests, monitor):
             endpoints = monitor["spec"].get("podMetricsEndpoints") or monitor["spec"]["endpoints"]
             for port in {workload.ports[name] for each in endpoints if (name := each.get("port")) in workload.ports}:
-                if not into(manifests, workload, None, port):
-                    yield f"{named(monitor)}: {workload.name} lets no other namespace in to port {port}"
+                if not into(manifests, workload, PROMETHEUS, port):
+                    yield f"{named(monitor)}: {workload.name} does not let namespace {PROMETHEUS} in to port {port}"
 
 
 def targets_of(manifests: Manifests, workload: Workload) -> Iterator[Target]:
