@@ -9,7 +9,7 @@ from typing import Any
 from synfarm.queue.unit import EnvironmentFault, UnitFault
 from synfarm_render_worker.renderer import Step, no_step
 
-__all__ = ["PIPELINE_FILES", "ModelFiles", "first_line"]
+__all__ = ["PIPELINE_FILES", "ModelFiles", "fetch_model", "first_line"]
 
 PIPELINE_FILES = (
     "model_index.json",
@@ -54,7 +54,7 @@ class ModelFiles:
             if self._root is None:
                 raise UnitFault(f"{cure}, or name a folder below the workers' SYNFARM_RENDER_MODELS (not set here)")
             raise EnvironmentFault(f"{cure}, or put a folder of that name below SYNFARM_RENDER_MODELS ({self._root})")
-        return _from_hub(field, model, revision, files, step)
+        return fetch_model(field, model, revision, files, bar=_bar(step))
 
     def _local(self, field: str, model: str) -> Path | None:
         if self._root is None:
@@ -76,7 +76,23 @@ class ModelFiles:
         return folder
 
 
-def _from_hub(field: str, model: str, revision: str, files: Sequence[str], step: Step) -> Path:
+def fetch_model(
+    field: str,
+    model: str,
+    revision: str,
+    files: Sequence[str],
+    *,
+    without: Sequence[str] = _NEVER,
+    into: Path | None = None,
+    bar: Any = None,
+) -> Path:
+    """``files`` but those ``without`` from the hub: into its cache, or as plain files ``into`` a folder.
+
+    ``bar`` shows the progress; by default the hub's own on stderr.
+
+    Raises:
+        EnvironmentFault: it cannot be had here and now; the message names ``field``, and what to do.
+    """
     # Loads slowly, and a worker of collages does not have it.
     from huggingface_hub import errors, snapshot_download
 
@@ -87,13 +103,15 @@ def _from_hub(field: str, model: str, revision: str, files: Sequence[str], step:
                 model,
                 revision=revision,
                 allow_patterns=[*files],
-                ignore_patterns=[*_NEVER],
-                tqdm_class=_bar(step),
+                ignore_patterns=[*without],
+                local_dir=into,
+                tqdm_class=bar,
             )
         )
     except errors.GatedRepoError as error:
         raise EnvironmentFault(
-            f"{named} is gated: accept its terms on its page, and give this worker a token that may read it (HF_TOKEN)"
+            f"{named} is gated: accept its terms on its page, and give this process a token that may read it "
+            "(HF_TOKEN, or HF_TOKEN_PATH: a file with it)"
         ) from error
     except errors.RevisionNotFoundError as error:
         raise EnvironmentFault(
@@ -102,7 +120,7 @@ def _from_hub(field: str, model: str, revision: str, files: Sequence[str], step:
     except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
         raise EnvironmentFault(
             f"{named}: the hub knows no such model, and there is no such folder below SYNFARM_RENDER_MODELS; correct "
-            "the name, or, if it is private, give this worker a token that may read it (HF_TOKEN)"
+            "the name, or, if it is private, give this process a token that may read it (HF_TOKEN, HF_TOKEN_PATH)"
         ) from error
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, errors.HfHubHTTPError, OSError) as error:
         raise EnvironmentFault(

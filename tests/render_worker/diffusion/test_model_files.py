@@ -2,106 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
-import threading
-import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.render_worker.fake_hub import COMMIT, FakeHub
 
 from synfarm.contracts.jobs import RenderSettings
 from synfarm.queue.unit import EnvironmentFault, UnitFault
 from synfarm_render_worker.model_files import ModelFiles
-
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-class FakeHub(ThreadingHTTPServer):
-    """Serves one repository, ``hub/model``, as the hub does; ``asked`` are the paths, ``refuse`` an error for all."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.folder, self.asked = folder, list[str]()
-        self.refuse: tuple[int, str] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: FakeHub
-
-    def do_HEAD(self) -> None:
-        self._answer(body=False)
-
-    def do_GET(self) -> None:
-        self._answer(body=True)
-
-    def _answer(self, *, body: bool) -> None:
-        path = self.path.partition("?")[0]
-        self.server.asked.append(path)
-        if self.server.refuse is not None:
-            self._send(self.server.refuse[0], b"{}", {"X-Error-Code": self.server.refuse[1]}, body)
-        elif not path.startswith(("/api/models/hub/model/", "/hub/model/")):
-            self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"}, body)
-        elif COMMIT not in path:
-            self._send(404, b"{}", {"X-Error-Code": "RevisionNotFound"}, body)
-        elif path.startswith("/api/"):
-            self._send(200, json.dumps(self._tree()).encode(), {}, body)
-        else:
-            data = (self.server.folder / path.partition(f"/resolve/{COMMIT}/")[2]).read_bytes()
-            etag = f'"{hashlib.sha1(data).hexdigest()}"'
-            self._send(200, data, {"ETag": etag, "X-Repo-Commit": COMMIT}, body)
-
-    def _tree(self) -> list[dict[str, Any]]:
-        folder = self.server.folder
-        return [
-            {"type": "file", "path": path.relative_to(folder).as_posix(), "size": path.stat().st_size, "oid": "0" * 40}
-            for path in sorted(folder.rglob("*"))
-            if path.is_file()
-        ]
-
-    def _send(self, status: int, data: bytes, headers: dict[str, str], body: bool) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        if body:
-            self.wfile.write(data)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def hub(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    import huggingface_hub.constants as constants
-
-    copy = shutil.copytree(models / "sd", tmp_path / "served")
-    (copy / "unet" / "diffusion_pytorch_model.fp16.safetensors").write_bytes(b"another variant")
-    (copy / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"a pickle")
-    (copy / "safety_checker").mkdir()
-    (copy / "safety_checker" / "model.safetensors").write_bytes(b"large")
-    server = FakeHub(copy)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    monkeypatch.setattr(constants, "ENDPOINT", server.url)
-    template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def find(name: str = "hub/model", revision: str | None = COMMIT, root: Path | None = None) -> Path:
@@ -151,12 +61,9 @@ def test_a_gated_model_asks_for_a_token(hub: FakeHub) -> None:
         find()
 
 
+@pytest.mark.usefixtures("impatient_hub")
 @pytest.mark.parametrize("gone", [True, False])
-def test_a_hub_that_cannot_be_reached(hub: FakeHub, gone: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    from huggingface_hub.utils import _http
-
-    # It tries for twenty seconds; here it need not wait between.
-    monkeypatch.setattr(_http, "time", SimpleNamespace(sleep=lambda _: None, time=time.time))
+def test_a_hub_that_cannot_be_reached(hub: FakeHub, gone: bool) -> None:
     if gone:
         hub.shutdown()
         hub.server_close()

@@ -1,0 +1,96 @@
+"""Weights that are fetched once: what lies where afterwards, and that nothing of it needs the hub again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.render_worker.fake_hub import COMMIT, FakeHub
+
+from synfarm_render_worker.model_files import ModelFiles
+from synfarm_render_worker.weights import main
+
+MODEL = f"hub/model@{COMMIT}"
+
+
+@pytest.fixture
+def language_model(hub: FakeHub) -> None:
+    """Turns what the hub serves into a language model with everything that is not wanted of one."""
+    (hub.folder / "config.json").write_text("{}")
+    (hub.folder / "model-00001-of-00002.safetensors").write_bytes(b"1" * 1000)
+    (hub.folder / "model-00002-of-00002.safetensors").write_bytes(b"2" * 1000)
+    (hub.folder / "tokenizer.json").write_text("{}")
+    parts = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+    (hub.folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": parts}))
+    (hub.folder / "consolidated.safetensors").write_bytes(b"the same again")
+    (hub.folder / "pytorch_model.bin").write_bytes(b"a pickle")
+
+
+def test_a_pipeline_is_found_by_the_worker_without_the_hub(
+    hub: FakeHub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["--pipeline", MODEL]) == 0
+    assert f"pipeline {MODEL}: 0.00 GB in " in capsys.readouterr().out
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    asked = len(hub.asked)
+    folder = ModelFiles(None).find("render", "hub/model", COMMIT)
+    assert json.loads((folder / "model_index.json").read_text())["_class_name"] == "StableDiffusionPipeline"
+    assert len(hub.asked) == asked
+
+
+@pytest.mark.usefixtures("language_model")
+def test_a_language_model_becomes_a_folder_of_plain_files(hub: FakeHub, tmp_path: Path) -> None:
+    assert main(["--llm", MODEL, "--llm-folder", str(tmp_path / "llm")]) == 0
+    folder = tmp_path / "llm" / MODEL
+    there = {path.name for path in folder.iterdir() if path.is_file() and not path.is_symlink()}
+    weights = {"model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json"}
+    assert there - {"model_index.json"} == {"config.json", "tokenizer.json", *weights}
+    asked = len(hub.asked)
+    assert main(["--llm", MODEL, "--llm-folder", str(tmp_path / "llm")]) == 0
+    assert len(hub.asked) == asked, "what is there is not asked for again"
+
+
+@pytest.mark.usefixtures("language_model", "impatient_hub")
+@pytest.mark.parametrize("answer", [(403, "GatedRepo"), (503, "")])
+def test_half_a_model_never_gets_the_name_of_a_whole_one(
+    hub: FakeHub, tmp_path: Path, answer: tuple[int, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "llm" / MODEL
+    half = folder.with_name(folder.name + ".part")
+    half.mkdir(parents=True)
+    for name in ("config.json", "tokenizer.json", "model.safetensors.index.json", "model-00001-of-00002.safetensors"):
+        (half / name).write_bytes((hub.folder / name).read_bytes())
+    hub.refuse = answer
+    assert main(["--llm", MODEL, "--llm-folder", str(tmp_path / "llm")]) == 1
+    told = capsys.readouterr().err
+    assert f"'{MODEL}' is not whole, model-00002-of-00002.safetensors is missing" in told
+    assert not folder.exists()
+    hub.refuse = None
+    assert main(["--llm", MODEL, "--llm-folder", str(tmp_path / "llm")]) == 0
+    assert (folder / "model-00002-of-00002.safetensors").read_bytes() == b"2" * 1000
+
+
+@pytest.mark.usefixtures("language_model")
+@pytest.mark.parametrize("gone", ["config.json", "tokenizer.json", "model-00002-of-00002.safetensors"])
+def test_what_a_repository_lacks_is_named(
+    hub: FakeHub, tmp_path: Path, gone: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (hub.folder / gone).unlink()
+    assert main(["--llm", MODEL, "--llm-folder", str(tmp_path / "llm")]) == 1
+    assert f"is not whole, {gone} is missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("named", ["hub/model", "hub/model@main", f"@{COMMIT}", f"hub/model@{COMMIT[:-1]}"])
+def test_a_model_must_be_pinned(named: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--llm", named])
+    assert caught.value.code == 2
+    assert "is not pinned; give NAME@COMMIT" in capsys.readouterr().err
+
+
+def test_nothing_to_fetch_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([])
+    assert caught.value.code == 2
+    assert "name a --pipeline, --scorer or --llm" in capsys.readouterr().err

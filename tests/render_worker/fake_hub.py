@@ -1,0 +1,70 @@
+"""A hub of one repository, for tests of what is fetched."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+class FakeHub(ThreadingHTTPServer):
+    """Serves one repository, ``hub/model``, as the hub does; ``asked`` are the paths, ``refuse`` an error for all."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.folder, self.asked = folder, list[str]()
+        self.refuse: tuple[int, str] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: FakeHub
+
+    def do_HEAD(self) -> None:
+        self._answer(body=False)
+
+    def do_GET(self) -> None:
+        self._answer(body=True)
+
+    def _answer(self, *, body: bool) -> None:
+        path = self.path.partition("?")[0]
+        self.server.asked.append(path)
+        if self.server.refuse is not None:
+            self._send(self.server.refuse[0], b"{}", {"X-Error-Code": self.server.refuse[1]}, body)
+        elif not path.startswith(("/api/models/hub/model/", "/hub/model/")):
+            self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"}, body)
+        elif COMMIT not in path:
+            self._send(404, b"{}", {"X-Error-Code": "RevisionNotFound"}, body)
+        elif path.startswith("/api/"):
+            self._send(200, json.dumps(self._tree()).encode(), {}, body)
+        else:
+            data = (self.server.folder / path.partition(f"/resolve/{COMMIT}/")[2]).read_bytes()
+            etag = f'"{hashlib.sha1(data).hexdigest()}"'
+            self._send(200, data, {"ETag": etag, "X-Repo-Commit": COMMIT}, body)
+
+    def _tree(self) -> list[dict[str, Any]]:
+        folder = self.server.folder
+        return [
+            {"type": "file", "path": path.relative_to(folder).as_posix(), "size": path.stat().st_size, "oid": "0" * 40}
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        ]
+
+    def _send(self, status: int, data: bytes, headers: dict[str, str], body: bool) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if body:
+            self.wfile.write(data)
+
+    def log_message(self, *_: Any) -> None:
+        pass
