@@ -6,23 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from tests.compose.merging import load, plain
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class _ComposeLoader(yaml.SafeLoader):
-    """YAML with compose's own tags for merging files, which are left out here."""
-
-
-_ComposeLoader.add_constructor(
-    "!override", lambda loader, node: loader.construct_sequence(node, deep=True) if node.id == "sequence" else None
-)
-
-
 def load_compose(name: str) -> dict[str, Any]:
     """A compose file before its variables are filled in."""
-    loaded: dict[str, Any] = yaml.load((ROOT / name).read_text(), Loader=_ComposeLoader)
+    loaded: dict[str, Any] = plain(load(ROOT / name))
     return loaded
 
 

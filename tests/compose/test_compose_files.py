@@ -23,7 +23,7 @@ from synfarm_trainer.settings import TrainerSettings
 VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 THIRD_PARTY = {"redis", "store"}
 ONE_SHOT = {"bucket"}
-FILES = ("docker-compose.yml", "docker-compose.seaweedfs.yml", "docker-compose.keys.yml")
+FILES = ("docker-compose.yml", "docker-compose.seaweedfs.yml", "docker-compose.keys.yml", "docker-compose.gpu.yml")
 SETTINGS = {
     "bucket": ("synfarm.settings",),
     "caption-api": (
@@ -230,7 +230,7 @@ def test_keys_are_off_only_where_nothing_but_loopback_is_published(
         assert service["secrets"] == ["keys"]
 
 
-@pytest.mark.parametrize("files", [FILES[:1], FILES[:2], (FILES[0], FILES[2])], ids=lambda files: files[-1])
+@pytest.mark.parametrize("files", [FILES[:1], *((FILES[0], file) for file in FILES[1:])], ids=lambda files: files[-1])
 def test_compose_itself_accepts_the_files_without_settings(root: Path, files: tuple[str, ...]) -> None:
     docker = shutil.which("docker")
     if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:
