@@ -14,7 +14,7 @@ CONCEPTS ?=
 MINUTES ?= 20
 SEED ?=
 
-.PHONY: help setup lint format type test test-extras test-long chaos chaos-train fuzz demo e2e-compose bench bench-demo bench-loader bench-objectives bench-render bench-step schemas screenshots notebook constraints k8s-check clean clean-venv
+.PHONY: help setup lint format type test test-extras test-long chaos chaos-train fuzz demo e2e-compose bench bench-demo bench-loader bench-objectives bench-render bench-step schemas screenshots notebook constraints k8s-check image-sizes clean clean-venv
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ demo: setup ## the whole chain on this machine, with a report: CONCEPTS=my.txt f
 
 e2e-compose: ## build and use the compose stack, with kills in mid-job (says so and stops without a Docker engine)
 	@python3 scripts/e2e_compose.py
+
+image-sizes: ## sizes of the images that are built, compressed and unpacked, and their largest layers: ARGS="NAME:TAG …" for others (minutes)
+	@python3 scripts/image_sizes.py $(ARGS)
 
 bench: setup ## speed of the parts (a table each)
 	@set -e; for bench in benchmarks/bench_*.py; do \
