@@ -23,7 +23,7 @@ from synfarm_trainer.settings import TrainerSettings
 VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 THIRD_PARTY = {"redis", "store"}
 ONE_SHOT = {"bucket"}
-FILES = ("docker-compose.yml", "docker-compose.seaweedfs.yml", "docker-compose.keys.yml", "docker-compose.gpu.yml")
+FILES = tuple(f"docker-compose{name}.yml" for name in ("", ".seaweedfs", ".keys", ".gpu", ".replicas"))
 SETTINGS = {
     "bucket": ("synfarm.settings",),
     "caption-api": (

@@ -20,7 +20,7 @@ from synfarm_render_worker.settings import RenderWorkerSettings
 from synfarm_trainer.settings import TrainerSettings
 
 FILES = ("docker-compose.yml", "docker-compose.gpu.yml")
-OVERLAYS = ("docker-compose.seaweedfs.yml", "docker-compose.keys.yml", "docker-compose.gpu.yml")
+OVERLAYS = tuple(f"docker-compose.{name}.yml" for name in ("seaweedfs", "keys", "gpu", "replicas"))
 ON_GPUS = {"llm-server", "vllm", "render-worker", "trainer"}
 SETTINGS = {
     "render-worker": RenderWorkerSettings,

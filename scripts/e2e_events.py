@@ -1,0 +1,58 @@
+"""Follows a job's event stream as a user would by `curl -N`: over every break, by `Last-Event-ID`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+import time
+from typing import Any
+
+FINAL = {"completed", "completed_with_errors", "cancelled", "failed"}
+
+
+class Following(threading.Thread):
+    """Begun at once; ``state`` is the last one told, ``breaks`` counts connections that ended before the job did."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(daemon=True)
+        self._url, self._stopped = url, False
+        self.ids: list[str] = []
+        self.breaks = self.resets = 0
+        self.state: str | None = None
+        self.start()
+
+    @property
+    def ended(self) -> bool:
+        return self.state in FINAL
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    def repeated(self) -> list[str]:
+        """Ids that came twice; after a break the stream must go on behind the last one."""
+        return sorted({one for one in self.ids if self.ids.count(one) > 1})
+
+    def run(self) -> None:
+        while not self.ended and not self._stopped:
+            command = ["curl", "--silent", "--no-buffer", "--fail", "--max-time", "60", self._url]
+            if self.ids:
+                command += ["--header", f"Last-Event-ID: {self.ids[-1]}"]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as curl:
+                assert curl.stdout is not None
+                for line in curl.stdout:
+                    if line.startswith("data:"):
+                        self._take(json.loads(line.removeprefix("data:")))
+                    if self.ended or self._stopped:
+                        curl.kill()
+            if not self.ended and not self._stopped:
+                self.breaks += 1
+                time.sleep(0.2)
+
+    def _take(self, event: dict[str, Any]) -> None:
+        if event["type"] == "reset":  # the whole state; its id may be one that was told before
+            self.resets += 1
+        elif event["type"] != "heartbeat":
+            self.ids.append(event["id"])
+        if event["type"] in {"state", "reset"}:
+            self.state = event["data"].get("state", self.state)
