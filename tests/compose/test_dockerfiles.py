@@ -80,6 +80,17 @@ def test_the_process_is_nobody_under_tini_with_a_health_check_and_labels(
     assert final.index("ARG VERSION") > final.index("pip install"), "a new revision would install the package again"
 
 
+def test_what_compiles_for_a_gpu_has_a_c_compiler(dockerfiles: dict[str, str]) -> None:
+    """Triton calls one at run time; without it the network runs uncompiled, and only the log tells."""
+    found = {folder: stages(dockerfiles[folder]) for folder in ("render_worker", "trainer")}
+    for folder, stage, wanted in (
+        ("render_worker", "diffusers", True),
+        ("render_worker", "collage", False),
+        ("trainer", "dependencies", True),
+    ):
+        assert bool(re.search(r"apt-get install .* gcc libc6-dev", found[folder][stage])) == wanted, stage
+
+
 @pytest.mark.parametrize("folder", FOLDERS)
 @pytest.mark.parametrize("status", [200, 503, None])
 def test_health_check(dockerfiles: dict[str, str], folder: str, status: int | None) -> None:
