@@ -1,8 +1,10 @@
-"""`make e2e-compose`: the compose stack built and used as a user would, with two blows in the middle; a table of times.
+"""`make e2e-compose`: the compose stack built and used as a user would, with blows in the middle; a table of times.
 
-Build, up, a job by curl, its render worker killed and Redis restarted, the job completed, a run of 50 steps, all
-healthy, down. Project name, ports, image tags and volumes are its own; it leaves nothing but the build cache.
-E2E_COMPOSE_FILES names other compose files than docker-compose.yml.
+Build, up with two render workers and two caption-api behind one port, a job by curl; a render worker is killed, Redis
+restarted, each caption-api killed in its turn, while the job's event stream is followed; the job completed, a run of 50
+steps, all healthy, down. Project name, ports, image tags and volumes are its own; nothing stays but the build cache.
+E2E_COMPOSE_FILES names other compose files than these two, E2E_CAPTIONS makes the job shorter or longer. Where
+HAProxy's image cannot be pulled, Debian's package stands in for it.
 """
 
 from __future__ import annotations
@@ -22,14 +24,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from e2e_events import Following
+
 ROOT = Path(__file__).resolve().parents[1]
 T = TypeVar("T")
 
 IMAGES = ("caption-api", "llm-server", "render-worker", "trainer")
 CONCEPTS = ("dog", "cat", "apple", "fire truck", "umbrella", "guitar")
-CAPTIONS, STEPS = 96, 50
+CAPTIONS, STEPS = int(os.environ.get("E2E_CAPTIONS", "192")), 50
 SIZE = 256  # pixels: large enough that a unit takes some seconds to draw, and a blow falls into it
-LONG_RUNNING = ("redis", "store", "llm-server", "caption-api", "caption-worker", "render-worker", "trainer")
+LONG_RUNNING = ("redis", "store", "llm-server", "caption-api", "proxy", "caption-worker", "render-worker", "trainer")
+FILES = "docker-compose.yml docker-compose.replicas.yml"
+RENDER_WORKERS = 2
+
+PROXY_IMAGE = "haproxy:3.2.25"
+DEBIAN_PROXY = """FROM python:3.11-slim-bookworm
+RUN apt-get update -q && apt-get install -y -q --no-install-recommends haproxy
+USER haproxy
+CMD ["haproxy", "-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]
+"""
 
 # What an image must be: one service's package beside the shared one, a user that is nobody.
 LOOK_INSIDE = """
@@ -38,7 +51,7 @@ names = sorted(m.name for m in pkgutil.iter_modules() if m.name.startswith("synf
 print(" ".join(names), "uid", os.getuid(), "torch" if u.find_spec("torch") else "no torch")
 """
 # PID 1 is tini, which cannot be killed from inside; its child is the worker. It is killed while it draws: in a fifth of
-# a second of drawing it takes at least half of that from a core, and waiting for a unit it takes next to nothing.
+# a second of drawing it takes at least a quarter of that from a core, even of a busy machine; waiting, next to nothing.
 KILL_WORKER_WHILE_IT_DRAWS = """
 import os, pathlib, signal, sys, time
 def fields(pid):
@@ -47,14 +60,20 @@ def seconds(pid):
     return sum(map(int, fields(pid)[11:13])) / os.sysconf("SC_CLK_TCK")
 worker, = (p for p in map(int, filter(str.isdigit, os.listdir("/proc")))
            if p != os.getpid() and p != os.getppid() and fields(p)[1] == "1")
-end = time.monotonic() + 120
+end = time.monotonic() + 5
 while time.monotonic() < end:
     before = seconds(worker)
     time.sleep(0.2)
-    if seconds(worker) - before >= 0.1:
+    if seconds(worker) - before >= 0.05:
         os.kill(worker, signal.SIGKILL)
         sys.exit()
-sys.exit("the worker drew nothing for 120 s")
+"""
+# At once, whatever it does: PID 1's only child.
+KILL_AT_ONCE = """
+import os, pathlib, signal
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    if pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1] == "1":
+        os.kill(int(pid), signal.SIGKILL)
 """
 
 
@@ -133,6 +152,7 @@ class Stack:
     project: str
     ports: list[int]
     times: list[tuple[str, float, str]] = field(default_factory=list)
+    proxy_image: str = PROXY_IMAGE
 
     @property
     def env(self) -> dict[str, str]:
@@ -142,12 +162,13 @@ class Stack:
             **kept,
             **{f"SYNFARM_PORT_{name}": str(port) for name, port in zip(names, self.ports, strict=True)},
             "SYNFARM_TAG": self.project,
+            "SYNFARM_PROXY_IMAGE": self.proxy_image,
             "COMPOSE_PROGRESS": "plain",
             "COMPOSE_ANSI": "never",
         }
 
     def compose(self, *arguments: str, timeout: float = 120) -> str:
-        files = os.environ.get("E2E_COMPOSE_FILES", "docker-compose.yml").split()
+        files = os.environ.get("E2E_COMPOSE_FILES", FILES).split()
         options = [word for file in files for word in ("--file", file)]
         return run(
             "docker", "compose", "--project-name", self.project, *options, *arguments, env=self.env, timeout=timeout
@@ -166,15 +187,23 @@ class Stack:
     def trainer(self, path: str, body: object = None) -> Any:
         return self.curl(self.ports[1], path, body)
 
-    def states(self) -> dict[str, str]:
-        """Health of each running container (its state if it has no check), by service."""
+    def states(self) -> list[tuple[str, str, str]]:
+        """(service, container, health; its state if it has no check) of each container."""
         lines = self.compose("ps", "--all", "--format", "json").splitlines()
         found = [json.loads(line) for line in lines if line]
-        return {item["Service"]: item["Health"] or f"{item['State']} {item['ExitCode']}" for item in found}
+        told = [
+            (item["Service"], item["Name"], item["Health"] or f"{item['State']} {item['ExitCode']}") for item in found
+        ]
+        return sorted(told)
+
+    def containers(self, service: str) -> list[str]:
+        return [container for name, container, _ in self.states() if name == service]
 
     def all_healthy(self) -> bool | None:
         states = self.states()
-        return True if all(states.get(name) == "healthy" for name in LONG_RUNNING) else None
+        healthy = {name for name, _, _ in states} >= set(LONG_RUNNING)
+        healthy = healthy and all(health == "healthy" for name, _, health in states if name in LONG_RUNNING)
+        return True if healthy else None
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[list[str]]:
@@ -205,40 +234,90 @@ def look_inside(stack: Stack) -> list[str]:
     return rows
 
 
-def job_with_two_blows(stack: Stack) -> str:
-    """Submit a job, kill its render worker and restart Redis while it runs; its id once it is completed."""
+def find_proxy(stack: Stack) -> str:
+    """HAProxy's own image, or Debian's package in an image of this project; what it is, in words."""
+    with contextlib.suppress(Failed):
+        run("docker", "pull", "--quiet", PROXY_IMAGE, timeout=300)
+        return PROXY_IMAGE
+    stack.proxy_image = f"synfarm/proxy:{stack.project}"
+    build = ["docker", "build", "--quiet", "--tag", stack.proxy_image, "-"]
+    done = subprocess.run(build, input=DEBIAN_PROXY, capture_output=True, text=True, check=False, timeout=900)
+    if done.returncode:
+        raise Failed(f"the stand-in for {PROXY_IMAGE} cannot be built: {done.stderr[-3000:]}")
+    return f"Debian's haproxy in the place of {PROXY_IMAGE}"
+
+
+def kill(containers: list[str], code: str) -> str:
+    """End the process of one of some containers by SIGKILL from inside; which, once Docker has started it again."""
+
+    def one() -> str | None:
+        for container in containers:
+            with contextlib.suppress(Failed):  # the shell of the exec dies with its container
+                run("docker", "exec", container, "python", "-c", code)
+            time.sleep(1)  # to Docker's count
+            if run("docker", "inspect", "--format", "{{.RestartCount}}", container).strip() != "0":
+                return f"number {container.rpartition('-')[2]}"
+        return None
+
+    return until(f"one of {', '.join(containers)} is back", one, 300)
+
+
+def job_with_blows(stack: Stack) -> str:
+    """Submit a job and strike while it runs: a render worker, Redis, each caption-api. Its id once it is completed."""
     with stack.phase("submit a job") as notes:
         body = {"concepts": CONCEPTS, "captions": CAPTIONS, "render": {"size": SIZE}}
         job: str = stack.api("/v1/jobs", body)["job"]
         notes.append(f"{CAPTIONS} captions of {len(CONCEPTS)} concepts, 4 images each")
-    with stack.phase("first images"):
-        until("images", lambda: stack.api(f"/v1/jobs/{job}")["counts"]["images"] or None, 900)
-    with stack.phase("kill -9 in the render worker's container; its restart") as notes:
-        container = stack.compose("ps", "--quiet", "render-worker").strip()
-        with contextlib.suppress(Failed):  # the shell of the exec dies with its container
-            stack.compose("exec", "-T", "render-worker", "python", "-c", KILL_WORKER_WHILE_IT_DRAWS, timeout=180)
-        ask = ("docker", "inspect", "--format", "{{.RestartCount}} {{.State.Health.Status}}", container)
-        seen = until("render-worker is back", lambda: ((s := run(*ask).split())[0] != "0" and s) or None, 60)
-        notes.append(f"restarts {seen[0]}, images so far {stack.api(f'/v1/jobs/{job}')['counts']['images']}")
-    with stack.phase("restart Redis in mid-job") as notes:
-        before = stack.api(f"/v1/jobs/{job}")
-        if before["state"] != "running":
-            raise Failed(f"the job was {before['state']} before the second blow: give it more captions")
-        stack.compose("restart", "redis")
-        notes.append(f"at {before['counts']['images']} of {CAPTIONS * 4} images")
-    with stack.phase("job completed") as notes:
+    following = Following(f"http://127.0.0.1:{stack.ports[0]}/v1/jobs/{job}/events")
+    try:
+        with stack.phase("first images"):
+            until("images", lambda: stack.api(f"/v1/jobs/{job}")["counts"]["images"] or None, 900)
+        with stack.phase(f"kill -9 in one of {RENDER_WORKERS} render workers; its restart") as notes:
+            killed = kill(stack.containers("render-worker"), KILL_WORKER_WHILE_IT_DRAWS)
+            notes.append(f"{killed}, {progress(stack, job)}")
+        with stack.phase("restart Redis in mid-job") as notes:
+            notes.append(progress(stack, job))
+            stack.compose("restart", "redis")
+        for number, container in enumerate(stack.containers("caption-api"), 1):
+            with stack.phase(f"kill -9 in caption-api {number}; healthy again") as notes:
+                notes.append(progress(stack, job))
+                kill([container], KILL_AT_ONCE)
+                # Asked through the proxy while one of the two is away.
+                answered = [stack.api(f"/v1/jobs/{job}")["job"] == job for _ in range(20)]
+                notes.append(f"{sum(answered)} of {len(answered)} questions answered meanwhile")
+                until("all healthy", stack.all_healthy, 300)
+        with stack.phase("job completed") as notes:
 
-        def ended() -> dict[str, Any] | None:
-            view: dict[str, Any] = stack.api(f"/v1/jobs/{job}")
-            return None if view["state"] in {"queued", "running"} else view
+            def ended() -> dict[str, Any] | None:
+                view: dict[str, Any] = stack.api(f"/v1/jobs/{job}")
+                return None if view["state"] in {"queued", "running"} else view
 
-        view = until("the job ends", ended, 1800)
-        notes.append(f"{view['counts']['images']} images, {view['repairs']} units sent again")
-        if view["state"] != "completed":
-            raise Failed(f"the job is {view['state']}: {json.dumps(view)}")
-        if not view["repairs"]:
-            raise Failed("no unit was sent again: the blow fell into no unit")
+            view = until("the job ends", ended, 1800)
+            notes.append(f"{view['counts']['images']} images, {view['repairs']} units sent again")
+            if view["state"] != "completed":
+                raise Failed(f"the job is {view['state']}: {json.dumps(view)}")
+            if not view["repairs"]:
+                raise Failed("no unit was sent again: the blow fell into no unit")
+        with stack.phase("its event stream, followed all the while") as notes:
+            until("the stream tells the end", lambda: following.ended or None, 60)
+            notes.append(
+                f"{len(following.ids)} events, {following.breaks} breaks, {following.resets} times the whole state"
+            )
+            if not following.breaks:
+                raise Failed("the stream never broke: no blow fell on the replica that it came from")
+            if again := following.repeated():
+                raise Failed(f"events were told twice: {again[:5]}")
+    finally:
+        following.stop()
     return job
+
+
+def progress(stack: Stack, job: str) -> str:
+    """How far a job is, which must be at work still."""
+    view = until("the API answers", lambda: stack.api(f"/v1/jobs/{job}"), 60)
+    if view["state"] != "running":
+        raise Failed(f"the job was {view['state']} before the blow: give it more captions")
+    return f"at {view['counts']['images']} of {CAPTIONS * 4} images"
 
 
 def train(stack: Stack, job: str) -> None:
@@ -262,20 +341,21 @@ def go(stack: Stack) -> None:
     with stack.phase("build") as notes:
         stack.compose("build", timeout=3600)
         sizes = look_inside(stack)
-        notes.append("4 images, each with its own package alone, as uid 10001")
+        notes.append(f"4 images, each with its own package alone, as uid 10001; {find_proxy(stack)}")
     with stack.phase("up, until all are healthy") as notes:
-        stack.compose("up", "--detach", "--no-build", timeout=1800)
+        scale = f"render-worker={RENDER_WORKERS}"
+        stack.compose("up", "--detach", "--no-build", "--scale", scale, timeout=1800)
         until("all healthy", stack.all_healthy, 900)
-        notes.append(", ".join(f"{name} {state}" for name, state in sorted(stack.states().items())))
-    train(stack, job_with_two_blows(stack))
+        notes.append(", ".join(f"{name} {health}" for name, _, health in stack.states()))
+    train(stack, job_with_blows(stack))
     with stack.phase("all healthy again") as notes:
         until("all healthy", stack.all_healthy, 600)
-        notes.append(f"{len(LONG_RUNNING)} of {len(LONG_RUNNING)}")
+        notes.append(f"{sum(health == 'healthy' for _, _, health in stack.states())} containers")
     with stack.phase("stop, by SIGTERM") as notes:
         stack.compose("stop", timeout=180)
-        late = {name: state for name, state in stack.states().items() if state.endswith(" 137")}
-        notes.append(f"killed after their grace period: {', '.join(late) or 'none'}")
-        if set(late) - {"redis", "store"}:
+        late = {name for name, _, state in stack.states() if state.endswith(" 137")}
+        notes.append(f"killed after their grace period: {', '.join(sorted(late)) or 'none'}")
+        if late - {"redis", "store"}:
             raise Failed(f"did not leave in time: {late}")
     say("\n| image | size | holds |\n| --- | --- | --- |\n" + "\n".join(sizes))
 
@@ -299,7 +379,7 @@ def main() -> int:
     finally:
         with stack.phase("down, with volumes"):
             stack.compose("down", "--volumes", "--remove-orphans", "--timeout", "30", timeout=300)
-            for image in IMAGES:
+            for image in (*IMAGES, "proxy"):
                 with contextlib.suppress(Failed):
                     run("docker", "image", "rm", f"synfarm/{image}:{stack.project}")
     say("\n| step | seconds | |\n| --- | --- | --- |")
