@@ -50,9 +50,10 @@ def overlay(llm: Sequence[str], render: Sequence[str], trainer: Sequence[Sequenc
     lines = ["services:"]
     for server in ("llm-server", "vllm"):
         lines += [f"  {server}:", f'    environment: {{NUM_SHARD: "{len(llm)}"}}', _devices(llm)]
-    for number, gpu in enumerate(render):
-        lines.append(f"  render-worker{f'-{number}' if number else ''}:")
-        if number:
+    for number, gpu in enumerate(render, 1):
+        # Not `-2`, which is how compose calls the second container of the first service.
+        lines.append(f"  render-worker{f'-n{number}' if number > 1 else ''}:")
+        if number > 1:
             lines += [
                 "    extends: {file: docker-compose.gpu.yml, service: render-worker}",
                 "    build: !reset null",

@@ -150,12 +150,12 @@ def test_gpus_are_handed_out(root: Path, tmp_path: Path, script: Mapping[str, An
         "llm-server": ["0"],
         "vllm": ["0"],
         "render-worker": ["1"],
-        "render-worker-1": ["2"],
-        "render-worker-2": ["3"],
+        "render-worker-n2": ["2"],
+        "render-worker-n3": ["3"],
         "trainer": ["4", "5", "7", "6"],
     }
     assert services["trainer"]["environment"]["SYNFARM_TRAINER_DEVICES"] == "0,1;3,2"
-    first, second = services["render-worker"], services["render-worker-1"]
+    first, second = services["render-worker"], services["render-worker-n2"]
     apart = {"deploy", "build", "networks", "extends"}
     assert {k: v for k, v in first.items() if k not in apart} == {k: v for k, v in second.items() if k not in apart}
     assert second["networks"] == {"default": {"aliases": ["render-worker"]}}
