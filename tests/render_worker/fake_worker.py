@@ -1,10 +1,14 @@
-"""The render worker as a process around renderers that draw at once: what is tested is everything around them."""
+"""The render worker as a process around renderers that draw at once: what is tested is everything around them.
+
+``python fake_worker.py newer`` is one of a version to come, which reads contract 2 of a job's spec, too.
+"""
 
 from __future__ import annotations
 
 import sys
+from typing import Literal
 
-from synfarm.contracts.jobs import RenderSettings
+from synfarm.contracts.jobs import JobSpec, RenderSettings
 from synfarm_render_worker.metrics import RenderMetrics
 from synfarm_render_worker.renderer import FakeRenderer, Renderer, Step, no_step
 from synfarm_render_worker.settings import RenderWorkerSettings
@@ -27,5 +31,8 @@ class FakeShelf:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["newer"]:
+        JobSpec.model_fields["schema_version"].annotation = Literal[1, 2]  # type: ignore[assignment]
+        JobSpec.model_rebuild(force=True)
     metrics = RenderMetrics()
     sys.exit(run(FakeShelf(metrics), RenderWorkerSettings(), metrics))

@@ -6,8 +6,9 @@ import sys
 
 from prometheus_client import CollectorRegistry, Counter
 
-from synfarm.contracts.jobs import Lane
+from synfarm.contracts.jobs import JobSpec, Lane
 from synfarm.contracts.renders import CAPTION_TASK, caption_queue
+from synfarm.contracts.versions import read_versions
 from synfarm.faults import Faults
 from synfarm.queue.dispatch import Dispatcher
 from synfarm.queue.patience import Patience
@@ -61,7 +62,7 @@ def main() -> int:
         worker.serve_health(registry, host=settings.host, port=settings.port)
     get_logger(__name__).info("caption_worker_started", worker=info.id, units=settings.units, llm=llm.url)
     try:
-        queues = [caption_queue(lane) for lane in Lane]
+        queues = [caption_queue(lane, version) for lane in Lane for version in read_versions(JobSpec)]
         return worker.run(queues, pool="threads", concurrency=settings.units)
     finally:
         loop.run(generator.aclose())

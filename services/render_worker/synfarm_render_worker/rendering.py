@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
+from pydantic import ValidationError
 from redis.exceptions import RedisError
 
 from synfarm.contracts import layout
@@ -191,8 +192,12 @@ class UnitRenderer:
         if not self._store.create(key, commit.to_bytes()):
             # Another worker was faster. Its commit stands; what we uploaded is its very object (equal bytes have one
             # name) or one that no commit names, which `synfarm gc` removes: workers never delete.
-            winner = Commit.from_bytes(self._store.get(key))
             self._metrics.lost_commits.inc()
+            try:
+                winner = Commit.from_bytes(self._store.get(key))
+            except ValidationError as error:  # of a newer worker: it stands all the same, and the feeder counts it
+                _log.info("commit_lost", ours=commit.attempt, theirs=str(error))
+                return
             _log.info("commit_lost", ours=commit.attempt, theirs=winner.attempt)
             commit = winner
         self._faults.reach("render.after_commit", commit.unit)

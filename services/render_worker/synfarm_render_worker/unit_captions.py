@@ -8,6 +8,7 @@ from synfarm.contracts import layout
 from synfarm.contracts.captions import CaptionRecord
 from synfarm.contracts.ids import caption_id
 from synfarm.contracts.jobs import JobSpec
+from synfarm.contracts.versions import beyond
 from synfarm.queue.unit import UnitFault
 
 __all__ = ["read_captions"]
@@ -18,6 +19,7 @@ def read_captions(spec: JobSpec, unit: int, data: bytes) -> list[CaptionRecord]:
 
     Raises:
         UnitFault: a line is damaged, or is not the caption that belongs there; names object, line and cure.
+        pydantic.ValidationError: a newer version wrote it.
     """
     planned = spec.unit_range(unit)
     lines = data.split(b"\n")
@@ -41,6 +43,8 @@ def _record(spec: JobSpec, unit: int, number: int, line: bytes) -> CaptionRecord
     except UnicodeDecodeError as error:
         raise _fault(spec, unit, number, f"byte {error.start} is no UTF-8") from error
     except ValidationError as error:
+        if beyond(error) is not None:
+            raise
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
         raise _fault(spec, unit, number, f"{field}: {first['msg']}" if field else first["msg"]) from error

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from synfarm.contracts.jobs import Lane
-from synfarm.contracts.renders import RENDER_TASK, render_queue
+from synfarm.contracts.jobs import JobSpec, Lane
+from synfarm.contracts.renders import RENDER_TASK, render_queue, skill
+from synfarm.contracts.versions import read_versions
 from synfarm.faults import Faults
 from synfarm.queue.finishing import FinishingRoom
 from synfarm.queue.patience import Patience
@@ -31,7 +32,8 @@ __all__ = ["main", "run", "worker_queues"]
 
 def worker_queues(capabilities: tuple[str, ...]) -> list[str]:
     """Queues in the order in which they are served: the high lane of every capability first."""
-    return [render_queue(capability, lane) for lane in Lane for capability in capabilities]
+    skills = [skill(capability, version) for capability in capabilities for version in read_versions(JobSpec)]
+    return [render_queue(what, lane) for lane in Lane for what in skills]
 
 
 def main() -> int:

@@ -45,9 +45,21 @@ class Contract(BaseModel):
 
     @classmethod
     def from_bytes(cls, data: bytes | str) -> Self:
-        """Parse and validate.
+        """Parse and validate. A field that this version does not know is an error: it may change what the rest means.
 
         Raises:
             pydantic.ValidationError: it is not such an object; the error names the field.
         """
         return cls.model_validate_json(data)
+
+    @classmethod
+    def from_peer(cls, data: bytes | str) -> Self:
+        """As :meth:`from_bytes`, without the fields that this version does not know.
+
+        For what another process tells of this moment (heartbeats, answers of an API), which nothing is built on: in a
+        rolling upgrade it may be newer. Never for a stored object.
+
+        Raises:
+            pydantic.ValidationError: as :meth:`from_bytes`.
+        """
+        return cls.model_validate_json(data, extra="ignore")

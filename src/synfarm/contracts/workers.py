@@ -10,12 +10,16 @@ __all__ = ["WorkerInfo", "WorkerList"]
 
 
 class WorkerInfo(Contract):
-    """One live worker."""
+    """One live worker. Read as said by a peer: a newer worker may tell more."""
 
     id: str
     kind: Literal["caption", "render"]
     capabilities: tuple[str, ...] = ()
     """Of a render worker: what it serves, for example ``collage-s``."""
+    version: str = ""
+    """Of synfarm, as it is installed there."""
+    reads: tuple[int, ...] = (1,)
+    """Contracts of a job's spec that it takes units of."""
     slots: int = 1
     """Units that it works on at a time."""
     model: str | None = None

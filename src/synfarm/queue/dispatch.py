@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import Celery
 
 from synfarm.contracts.jobs import JobSpec, Lane
-from synfarm.contracts.renders import Stage, UnitTask, caption_queue, render_queue
+from synfarm.contracts.renders import Stage, UnitTask, caption_queue, render_queue, skill
 from synfarm.queue.app import send_task
 from synfarm.queue.board import Board
 
@@ -15,7 +15,9 @@ __all__ = ["Dispatcher", "queue_of"]
 def queue_of(spec: JobSpec, stage: Stage, lane: Lane | None = None) -> str:
     """The queue of a job's stage; ``lane`` overrides the job's own for units that aged."""
     lane = lane or spec.lane
-    return caption_queue(lane) if stage is Stage.CAPTION else render_queue(spec.render.capability, lane)
+    if stage is Stage.CAPTION:
+        return caption_queue(lane, spec.schema_version)
+    return render_queue(skill(spec.render.capability, spec.schema_version), lane)
 
 
 class Dispatcher:

@@ -75,4 +75,5 @@ class _OrderedCycle(priority_cycle):
 
 
 def _capability(queue: str) -> str:
-    return queue.partition(".")[2].rpartition(".")[0]
+    """Without the contract of the jobs, for which the model is the same."""
+    return queue.partition(".")[2].rpartition(".")[0].partition(".v")[0]

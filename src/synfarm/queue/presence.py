@@ -6,6 +6,7 @@ import threading
 import time
 from typing import Any
 
+from pydantic import ValidationError
 from redis import Redis
 from redis.exceptions import RedisError
 
@@ -140,7 +141,11 @@ class Presence:
 
 
 def live_workers(redis: Redis, keys: Keys) -> list[WorkerInfo]:
-    """Workers announced within their TTL, by id; forgets the others."""
+    """Workers announced within their TTL, by id; forgets the others.
+
+    A newer worker may say more of itself than is known here: that is left out, since nothing is built on a heartbeat
+    but who is there. One that cannot be read even so is left out whole: it must not end a pass of the feeder.
+    """
     client: Any = redis
     ids = sorted(client.smembers(keys.workers))
     if not ids:
@@ -149,4 +154,13 @@ def live_workers(redis: Redis, keys: Keys) -> list[WorkerInfo]:
     gone = [worker for worker, value in zip(ids, values, strict=True) if value is None]
     if gone:
         client.srem(keys.workers, *gone)
-    return [WorkerInfo.from_bytes(value) for value in values if value is not None]
+    told = [(worker, value) for worker, value in zip(ids, values, strict=True) if value is not None]
+    return [info for worker, value in told if (info := _read(worker, value)) is not None]
+
+
+def _read(worker: str, value: str) -> WorkerInfo | None:
+    try:
+        return WorkerInfo.from_peer(value)
+    except ValidationError as error:
+        _log.debug("worker_not_understood", worker=worker, error=str(error))
+        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import signal
 import socket
@@ -14,7 +15,8 @@ from redis.exceptions import RedisError
 from ulid import ULID
 
 from synfarm.contracts.base import utc_now
-from synfarm.contracts.renders import UnitTask
+from synfarm.contracts.jobs import JobSpec
+from synfarm.contracts.versions import read_versions
 from synfarm.contracts.workers import WorkerInfo
 from synfarm.faults import Faults
 from synfarm.queue.app import connect, make_app
@@ -52,6 +54,8 @@ def worker_info(
         id=f"{kind}-{host}-{str(ULID()).lower()}",
         kind=kind,
         capabilities=capabilities,
+        version=importlib.metadata.version("synfarm"),
+        reads=read_versions(JobSpec),
         slots=slots,
         model=model,
         host=host,
@@ -114,7 +118,7 @@ class WorkerProcess:
         """Do ``work`` for every message of ``task``; ``told`` hears how each ended."""
 
         def unit(message: dict[str, object]) -> None:
-            self._runner.run(UnitTask.model_validate(message), work, told)
+            self._runner.run_message(message, work, told)
             try:
                 self._redis.ping()
             except RedisError:

@@ -62,7 +62,7 @@ class RateBook:
 
     def timings(self, capability: str) -> list[UnitTiming]:
         """Newest first."""
-        return [UnitTiming.from_bytes(value) for value in self._redis.lrange(self._keys.timings(capability), 0, -1)]
+        return [UnitTiming.from_peer(value) for value in self._redis.lrange(self._keys.timings(capability), 0, -1)]
 
     def note_throughput(self, capability: str, images_per_second: float) -> None:
         """One reading of what all workers of a capability make together, captions and all."""

@@ -8,17 +8,20 @@ its lease is renewed, its worker names it, and what goes wrong means the same.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from kombu.exceptions import OperationalError
+from pydantic import ValidationError
 from redis.exceptions import RedisError
 
 from synfarm.contracts import layout
+from synfarm.contracts.ids import check_ulid, check_unit
 from synfarm.contracts.jobs import JobSpec
-from synfarm.contracts.renders import UnitTask
+from synfarm.contracts.renders import Stage, UnitTask
+from synfarm.contracts.versions import beyond
 from synfarm.faults import Faults
 from synfarm.queue.board import Board
 from synfarm.queue.dead_letter import bury
@@ -97,6 +100,18 @@ class UnitRunner:
         self._room, self._max_unit_faults = room, max_unit_faults
         self._specs = specs or SpecCache(store)
 
+    def run_message(
+        self, message: dict[str, Any], work: Work, told: Callable[[Outcome], None] = lambda _: None
+    ) -> Outcome | None:
+        """As :meth:`run`, of a message as the queue gave it; one that cannot be read is left alone."""
+        try:
+            task = UnitTask.from_message(message)
+        except ValidationError as error:
+            self._left_alone(message, beyond(error) or f"it names no unit: {error}")
+            told(Outcome.ENVIRONMENT)
+            return Outcome.ENVIRONMENT
+        return self.run(task, work, told)
+
     def run(self, task: UnitTask, work: Work, told: Callable[[Outcome], None] = lambda _: None) -> Outcome | None:
         """Handle one message. Reaches the fault hook ``<stage>.after_claim``.
 
@@ -145,7 +160,14 @@ class UnitRunner:
         if dropped is not None:
             return dropped
         self._faults.reach(f"{task.stage.value}.after_claim", task.unit)
-        return work(self._specs.get(task.job, unit=task.unit), task, lease) or self._done(task)
+        try:
+            spec = self._specs.get(task.job, unit=task.unit)
+        except ValidationError as error:
+            if beyond(error) is not None:
+                raise
+            # Of every unit of the job: none of them is to blame.
+            raise EnvironmentFault(f"the job's spec or an opening cannot be read: {error}") from error
+        return work(spec, task, lease) or self._done(task)
 
     def _finish(self, task: UnitTask, lease: Lease, rest: Finishing, told: Callable[[Outcome], None]) -> Outcome:
         def part() -> Outcome:
@@ -178,6 +200,10 @@ class UnitRunner:
         except _ENVIRONMENT as error:
             return self._environment(task, error)
         except Exception as error:  # noqa: BLE001 - the border of work: whatever is left is the unit's fault
+            newer = beyond(error) if isinstance(error, ValidationError) else None
+            if newer is not None:
+                # Its writer could read it: it is this worker that lacks something.
+                return self._environment(task, EnvironmentFault(_unread(task.stage, newer)))
             _log.exception("unit_fault")
             reason = str(error) if isinstance(error, UnitFault) else "".join(traceback.format_exception(error))
             return self._unit_fault(task, reason, lease)
@@ -226,6 +252,19 @@ class UnitRunner:
             _log.warning("stall_not_shown", error=str(lost))
         return Outcome.ENVIRONMENT
 
+    def _left_alone(self, message: Mapping[str, Any], why: str) -> None:
+        """Take no lease and count nothing; the job says why, and is sent ever more seldom."""
+        _log.warning("message_left_alone", why=why, next_step="upgrade this worker")
+        try:
+            job, unit, stage = check_ulid(message["job"]), check_unit(message["unit"]), Stage(message["stage"])
+        except (LookupError, TypeError, ValueError):
+            return  # not even that can be told
+        try:
+            self._board.environment_fault(job, stage, _unread(stage, why))
+            self._board.flight.unsend(job, unit)  # not before: else the feeder would send it at once
+        except RedisError as error:
+            _log.warning("stall_not_shown", error=str(error))
+
     def _unit_fault(self, task: UnitTask, reason: str, lease: Lease) -> Outcome:
         if lease.lost:
             return Outcome.LOST
@@ -238,3 +277,7 @@ class UnitRunner:
         except _ENVIRONMENT as error:
             return self._environment(task, error)
         return Outcome.DEAD
+
+
+def _unread(stage: Stage, what: str) -> str:
+    return f"a {stage.value} worker does not read this: {what}; upgrade the {stage.value} workers"

@@ -48,6 +48,6 @@ def _task(raw: str) -> UnitTask | None:
     """The unit of a message as kombu writes it; None for what is none: this is a guess at work, not the work."""
     try:
         (message, *_), *_ = json.loads(base64.b64decode(json.loads(raw)["body"]))
-        return UnitTask.model_validate(message)
+        return UnitTask.from_message(message)
     except (ValueError, TypeError, LookupError, binascii.Error, ValidationError):
         return None

@@ -103,51 +103,51 @@ def _once(key: str | None) -> dict[str, str]:
 
 
 def submit_job(request: JobRequest, key: str | None) -> Call[JobView]:
-    return Call("POST", "/v1/jobs", JobView.from_bytes, body=_body(request), headers=_once(key))
+    return Call("POST", "/v1/jobs", JobView.from_peer, body=_body(request), headers=_once(key))
 
 
 def plan_job(request: JobRequest, price: float | None) -> Call[JobPlan]:
     params = _query(dry_run="true", price_per_gpu_hour=price)
-    return Call("POST", "/v1/jobs", JobPlan.from_bytes, params=params, body=_body(request))
+    return Call("POST", "/v1/jobs", JobPlan.from_peer, params=params, body=_body(request))
 
 
 def get_job(job: str) -> Call[JobView]:
-    return Call("GET", f"/v1/jobs/{check_ulid(job)}", JobView.from_bytes)
+    return Call("GET", f"/v1/jobs/{check_ulid(job)}", JobView.from_peer)
 
 
 def list_jobs(cursor: str | None = None, limit: int | None = None) -> Call[JobPage]:
-    return Call("GET", "/v1/jobs", JobPage.from_bytes, params=_query(cursor=cursor, limit=limit))
+    return Call("GET", "/v1/jobs", JobPage.from_peer, params=_query(cursor=cursor, limit=limit))
 
 
 def cancel_job(job: str) -> Call[JobView]:
-    return Call("POST", f"/v1/jobs/{check_ulid(job)}/cancel", JobView.from_bytes)
+    return Call("POST", f"/v1/jobs/{check_ulid(job)}/cancel", JobView.from_peer)
 
 
 def get_job_spec(job: str) -> Call[JobSpec]:
-    return Call("GET", f"/v1/jobs/{check_ulid(job)}/spec", JobSpec.from_bytes)
+    return Call("GET", f"/v1/jobs/{check_ulid(job)}/spec", JobSpec.from_peer)
 
 
 def pause_job(job: str) -> Call[JobView]:
-    return Call("POST", f"/v1/jobs/{check_ulid(job)}/pause", JobView.from_bytes)
+    return Call("POST", f"/v1/jobs/{check_ulid(job)}/pause", JobView.from_peer)
 
 
 def resume_job(job: str) -> Call[JobView]:
-    return Call("POST", f"/v1/jobs/{check_ulid(job)}/resume", JobView.from_bytes)
+    return Call("POST", f"/v1/jobs/{check_ulid(job)}/resume", JobView.from_peer)
 
 
 def retry_job(job: str) -> Call[JobView]:
-    return Call("POST", f"/v1/jobs/{check_ulid(job)}/retry", JobView.from_bytes)
+    return Call("POST", f"/v1/jobs/{check_ulid(job)}/retry", JobView.from_peer)
 
 
 def extend_job(job: str, captions: int) -> Call[JobView]:
     body = _body(ExtendRequest(captions=captions))
     # While the extension is at work the server itself takes a repeat for what it is; afterwards the job shows it.
     done = Done("captions_not_more", get_job(job), lambda view: view.planned_captions >= captions)
-    return Call("POST", f"/v1/jobs/{check_ulid(job)}/extend", JobView.from_bytes, body=body, done=done)
+    return Call("POST", f"/v1/jobs/{check_ulid(job)}/extend", JobView.from_peer, body=body, done=done)
 
 
 def _view_if_there(data: bytes) -> JobView | None:
-    return JobView.from_bytes(data) if data else None
+    return JobView.from_peer(data) if data else None
 
 
 def delete_job(job: str) -> Call[JobView | None]:
@@ -156,28 +156,28 @@ def delete_job(job: str) -> Call[JobView | None]:
 
 def captions_of_job(job: str, cursor: int | None, limit: int | None) -> Call[CaptionPage]:
     params = _query(cursor=cursor, limit=limit)
-    return Call("GET", f"/v1/jobs/{check_ulid(job)}/captions", CaptionPage.from_bytes, params=params)
+    return Call("GET", f"/v1/jobs/{check_ulid(job)}/captions", CaptionPage.from_peer, params=params)
 
 
 def failures_of_job(job: str, cursor: int | None, limit: int | None) -> Call[FailurePage]:
     params = _query(cursor=cursor, limit=limit)
-    return Call("GET", f"/v1/jobs/{check_ulid(job)}/failures", FailurePage.from_bytes, params=params)
+    return Call("GET", f"/v1/jobs/{check_ulid(job)}/failures", FailurePage.from_peer, params=params)
 
 
 def shards_of_job(job: str, cursor: int | None, limit: int | None) -> Call[ShardPage]:
     params = _query(cursor=cursor, limit=limit)
-    return Call("GET", f"/v1/jobs/{check_ulid(job)}/shards", ShardPage.from_bytes, params=params)
+    return Call("GET", f"/v1/jobs/{check_ulid(job)}/shards", ShardPage.from_peer, params=params)
 
 
 def report_of_job(job: str) -> Call[CaptionReport]:
-    return Call("GET", f"/v1/jobs/{check_ulid(job)}/report", CaptionReport.from_bytes)
+    return Call("GET", f"/v1/jobs/{check_ulid(job)}/report", CaptionReport.from_peer)
 
 
 def samples_of_job(
     job: str, concept: str | None, per_concept: int | None, cursor: int | None, limit: int | None
 ) -> Call[SamplePage]:
     params = _query(concept=concept, per_concept=per_concept, cursor=cursor, limit=limit)
-    return Call("GET", f"/v1/jobs/{check_ulid(job)}/samples", SamplePage.from_bytes, params=params)
+    return Call("GET", f"/v1/jobs/{check_ulid(job)}/samples", SamplePage.from_peer, params=params)
 
 
 def _caption(caption: str) -> str:
@@ -185,7 +185,7 @@ def _caption(caption: str) -> str:
 
 
 def sample_of_job(job: str, caption: str) -> Call[SampleGroup]:
-    return Call("GET", f"/v1/jobs/{check_ulid(job)}/samples/{_caption(caption)}", SampleGroup.from_bytes)
+    return Call("GET", f"/v1/jobs/{check_ulid(job)}/samples/{_caption(caption)}", SampleGroup.from_peer)
 
 
 def image_of_job(job: str, caption: str, k: int) -> Call[bytes]:
@@ -193,7 +193,7 @@ def image_of_job(job: str, caption: str, k: int) -> Call[bytes]:
 
 
 def workers() -> Call[WorkerList]:
-    return Call("GET", "/v1/workers", WorkerList.from_bytes)
+    return Call("GET", "/v1/workers", WorkerList.from_peer)
 
 
 def concept_sets() -> Call[list[str]]:
@@ -201,11 +201,11 @@ def concept_sets() -> Call[list[str]]:
 
 
 def concept_set_infos() -> Call[ConceptSetList]:
-    return Call("GET", "/v1/concept-sets", ConceptSetList.from_bytes, params={"about": "true"})
+    return Call("GET", "/v1/concept-sets", ConceptSetList.from_peer, params={"about": "true"})
 
 
 def concept_set(name: str) -> Call[ConceptSet]:
-    return Call("GET", _set_path(name), ConceptSet.from_bytes)
+    return Call("GET", _set_path(name), ConceptSet.from_peer)
 
 
 def _set_path(name: str) -> str:
@@ -213,7 +213,7 @@ def _set_path(name: str) -> str:
 
 
 def put_concept_set(name: str, request: ConceptSetRequest) -> Call[ConceptSetInfo]:
-    return Call("PUT", _set_path(name), ConceptSetInfo.from_bytes, body=_body(request))
+    return Call("PUT", _set_path(name), ConceptSetInfo.from_peer, body=_body(request))
 
 
 def delete_concept_set(name: str) -> Call[None]:
@@ -225,36 +225,36 @@ def _nothing(_: bytes) -> None:
 
 
 def try_captions(request: TryRequest) -> Call[TryAnswer]:
-    return Call("POST", "/v1/captions", TryAnswer.from_bytes, body=_body(request), costly=True)
+    return Call("POST", "/v1/captions", TryAnswer.from_peer, body=_body(request), costly=True)
 
 
 def make_backgrounds(request: BackgroundsRequest) -> Call[BackgroundsAnswer]:
     body = _body(request)
-    return Call("POST", "/v1/backgrounds", BackgroundsAnswer.from_bytes, body=body, timeout=_LISTS_TIMEOUT, costly=True)
+    return Call("POST", "/v1/backgrounds", BackgroundsAnswer.from_peer, body=body, timeout=_LISTS_TIMEOUT, costly=True)
 
 
 def start_run(request: RunRequest, key: str | None) -> Call[RunView]:
-    return Call("POST", "/v1/runs", RunView.from_bytes, body=_body(request), headers=_once(key))
+    return Call("POST", "/v1/runs", RunView.from_peer, body=_body(request), headers=_once(key))
 
 
 def get_run(run: str) -> Call[RunView]:
-    return Call("GET", f"/v1/runs/{check_ulid(run)}", RunView.from_bytes)
+    return Call("GET", f"/v1/runs/{check_ulid(run)}", RunView.from_peer)
 
 
 def list_runs(cursor: str | None = None, limit: int | None = None) -> Call[RunPage]:
-    return Call("GET", "/v1/runs", RunPage.from_bytes, params=_query(cursor=cursor, limit=limit))
+    return Call("GET", "/v1/runs", RunPage.from_peer, params=_query(cursor=cursor, limit=limit))
 
 
 def stop_run(run: str) -> Call[RunView]:
-    return Call("POST", f"/v1/runs/{check_ulid(run)}/stop", RunView.from_bytes)
+    return Call("POST", f"/v1/runs/{check_ulid(run)}/stop", RunView.from_peer)
 
 
 def get_run_spec(run: str) -> Call[RunSpec]:
-    return Call("GET", f"/v1/runs/{check_ulid(run)}/spec", RunSpec.from_bytes)
+    return Call("GET", f"/v1/runs/{check_ulid(run)}/spec", RunSpec.from_peer)
 
 
 def resume_run(run: str) -> Call[RunView]:
-    return Call("POST", f"/v1/runs/{check_ulid(run)}/resume", RunView.from_bytes)
+    return Call("POST", f"/v1/runs/{check_ulid(run)}/resume", RunView.from_peer)
 
 
 def change_weights_of_run(run: str, weights: Sequence[float]) -> Call[RunView]:
@@ -264,15 +264,15 @@ def change_weights_of_run(run: str, weights: Sequence[float]) -> Call[RunView]:
 
 def metrics_of_run(run: str, since: int, limit: int | None) -> Call[MetricsPage]:
     params = _query(since=since, limit=limit)
-    return Call("GET", f"/v1/runs/{check_ulid(run)}/metrics", MetricsPage.from_bytes, params=params)
+    return Call("GET", f"/v1/runs/{check_ulid(run)}/metrics", MetricsPage.from_peer, params=params)
 
 
 def checkpoints_of_run(run: str) -> Call[CheckpointList]:
-    return Call("GET", f"/v1/runs/{check_ulid(run)}/checkpoints", CheckpointList.from_bytes)
+    return Call("GET", f"/v1/runs/{check_ulid(run)}/checkpoints", CheckpointList.from_peer)
 
 
 def _evals(data: bytes) -> dict[str, JsonValue]:
-    return EvalTable.from_bytes(data).evals
+    return EvalTable.from_peer(data).evals
 
 
 def evals_of_run(run: str) -> Call[dict[str, JsonValue]]:
@@ -280,7 +280,7 @@ def evals_of_run(run: str) -> Call[dict[str, JsonValue]]:
 
 
 def artifacts_of_run(run: str) -> Call[ArtifactList]:
-    return Call("GET", f"/v1/runs/{check_ulid(run)}/artifacts", ArtifactList.from_bytes)
+    return Call("GET", f"/v1/runs/{check_ulid(run)}/artifacts", ArtifactList.from_peer)
 
 
 def artifact_of_run(run: str, name: str) -> Call[bytes]:

@@ -16,7 +16,7 @@ _FILE_NAME = TypeAdapter(FileName)
 
 
 def list_files() -> Call[CaptionFileList]:
-    return Call("GET", "/v1/caption-files", CaptionFileList.from_bytes)
+    return Call("GET", "/v1/caption-files", CaptionFileList.from_peer)
 
 
 def _file(name: str) -> str:
@@ -28,15 +28,15 @@ def _file(name: str) -> str:
 
 
 def get_file(name: str) -> Call[CaptionFile]:
-    return Call("GET", _file(name), CaptionFile.from_bytes)
+    return Call("GET", _file(name), CaptionFile.from_peer)
 
 
 def put_part(name: str, part: int, lines: bytes) -> Call[CaptionPart]:
     """``lines``: a ``GivenCaption`` a line."""
     headers = {"Content-Type": "application/x-ndjson"}
-    return Call("PUT", f"{_file(name)}/parts/{int(part)}", CaptionPart.from_bytes, body=lines, headers=headers)
+    return Call("PUT", f"{_file(name)}/parts/{int(part)}", CaptionPart.from_peer, body=lines, headers=headers)
 
 
 def commit_file(name: str, parts: Sequence[str]) -> Call[CaptionFile]:
     body = CaptionFileRequest(parts=tuple(parts)).to_bytes()
-    return Call("POST", f"{_file(name)}/commit", CaptionFile.from_bytes, body=body)
+    return Call("POST", f"{_file(name)}/commit", CaptionFile.from_peer, body=body)

@@ -76,7 +76,7 @@ def raise_for_problem(response: httpx.Response) -> None:
     if response.status_code < 400:
         return
     try:
-        problem = Problem.from_bytes(response.content)
+        problem = Problem.from_peer(response.content)
     except ValidationError:
         # A proxy's page, or a server that is not ours.
         detail = f"{response.request.method} {response.request.url} answered {response.status_code}"

@@ -32,7 +32,7 @@ class Follower:
         """
         if not message.data:
             return None
-        event = Event.from_bytes(message.data)
+        event = Event.from_peer(message.data)
         self.last_id = event.id
         if event.type in {EventType.STATE, EventType.RESET} and event.data.get("state") in _FINAL:
             self.ended = True

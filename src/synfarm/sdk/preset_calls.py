@@ -15,9 +15,9 @@ __all__ = ["list_presets", "tell_preset"]
 
 
 def list_presets() -> Call[PresetList]:
-    return Call("GET", "/v1/presets", PresetList.from_bytes)
+    return Call("GET", "/v1/presets", PresetList.from_peer)
 
 
 def tell_preset(name: str, overrides: Mapping[str, JsonValue] | None) -> Call[PresetView]:
     params = {"overrides": json.dumps(dict(overrides))} if overrides else {}
-    return Call("GET", f"/v1/presets/{quote(name, safe='')}", PresetView.from_bytes, params=params)
+    return Call("GET", f"/v1/presets/{quote(name, safe='')}", PresetView.from_peer, params=params)

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from synfarm.contracts import layout
 from synfarm.contracts.commits import Commit
 from synfarm.contracts.jobs import JobSpec, Lane
+from synfarm.contracts.renders import skill
 from synfarm.contracts.views import JobPlan, Range
 from synfarm.contracts.workers import WorkerInfo
 from synfarm.queue.presence import live_workers
@@ -59,7 +60,7 @@ def complete(plan: JobPlan, services: ApiServices, price_per_gpu_hour: float | N
         guess = guessed_seconds_per_image(render)
         low, high, told = guess / _GUESS, guess * _GUESS, {}
     hours = Range(low=plan.images * low / 3600, high=plan.images * high / 3600)
-    farm = _farm(services, plan.capability)
+    farm = _farm(services, plan.capability, plan.spec.schema_version)
     position, ahead = _ahead(services, spec)
     price = price_per_gpu_hour
     return plan.model_copy(
@@ -97,13 +98,14 @@ def _eta(images: int, ahead: int, low: float, high: float, farm: _Farm) -> Range
     return Range(low=images / fast, high=(images + ahead) / slow)
 
 
-def _farm(services: ApiServices, capability: str) -> _Farm:
+def _farm(services: ApiServices, capability: str, version: int) -> _Farm:
     missing: list[str] = []
     workers: list[WorkerInfo] = []
     throughput = None
     try:
         workers = live_workers(services.redis, services.keys)
-        missing += missing_workers(services.redis, services.keys, workers, CAPTION, capability)
+        wanted = (skill(what, version) for what in (CAPTION, capability))
+        missing += missing_workers(services.redis, services.keys, workers, *wanted)
         throughput = RateBook(services.redis, services.keys).throughput(capability)
     except RedisError as error:
         _log.warning("plan_without_redis", error=str(error))
@@ -112,7 +114,8 @@ def _farm(services: ApiServices, capability: str) -> _Farm:
         from_thread.run(_probe, services)
     except (GeneratorAway, TimeoutError) as error:
         missing.append(f"the LLM is away: {error or 'no answer'}")
-    slots = sum(worker.slots for worker in workers if capability in serves(worker) and is_able(worker))
+    drawn = skill(capability, version)
+    slots = sum(worker.slots for worker in workers if drawn in serves(worker) and is_able(worker))
     return _Farm(slots, throughput, tuple(missing))
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from pydantic import ValidationError
 from redis.exceptions import RedisError
 
 from synfarm.auth import Principal
@@ -16,6 +18,7 @@ from synfarm.contracts.ids import check_ulid
 from synfarm.contracts.jobs import JobSpec
 from synfarm.contracts.manifests import Ended, Progress
 from synfarm.contracts.problems import ProblemError
+from synfarm.contracts.versions import beyond
 from synfarm.contracts.views import JobPage, JobView
 from synfarm.queue.board import Board, JobCounters
 from synfarm.queue.flags import FlagBook, JobFlags
@@ -85,12 +88,31 @@ class JobReader:
         """
         try:
             facts = self._known(check_ulid(job))
+        except ValidationError as error:
+            raise self._unreadable(job, principal, error) from error
         except (ValueError, ObjectMissing) as error:
             raise job_missing(job) from error
         # A submission that died between job.json and active/ made no job; its replay completes it.
         if not principal.may_see(facts.spec.owner) or not (facts.active or facts.ended):
             raise job_missing(job)
         return facts.spec
+
+    def _unreadable(self, job: str, principal: Principal, error: ValidationError) -> ProblemError:
+        """For whom the job belongs to, as far as that can be told; for others there is none."""
+        newer = beyond(error)
+        try:
+            owner = json.loads(self._store.get(layout.job(job)))["owner"]
+        except (ObjectMissing, LookupError, TypeError, ValueError):
+            owner = None
+        if newer is None or not isinstance(owner, str) or not principal.may_see(owner):
+            _log.warning("job_unreadable", job=job, error=str(error))
+            return job_missing(job)
+        return ProblemError(
+            501,
+            "job_of_newer_version",
+            f"This server does not read an object of job {job}: {newer}.",
+            hint="A newer synfarm wrote it. Upgrade every caption-api; until then ask one that is upgraded.",
+        )
 
     def renewed(self, spec: JobSpec) -> JobSpec:
         """The spec as the store has it now: call after a change."""

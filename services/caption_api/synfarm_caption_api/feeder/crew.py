@@ -8,6 +8,7 @@ import time
 from redis import Redis
 
 from synfarm.contracts.jobs import JobSpec
+from synfarm.contracts.renders import skill
 from synfarm.queue.board import JobCounters
 from synfarm.queue.keys import Keys
 from synfarm.queue.presence import WorkerInfo, live_workers
@@ -56,8 +57,8 @@ class Crew:
         Raises:
             redis.exceptions.RedisError: Redis is away.
         """
-        wanted = [spec.render.capability]
+        wanted = [skill(spec.render.capability, spec.schema_version)]
         # Above the frontier no unit has captions; below it only whoever knows what was sent can tell.
         if captions_wait or (counters.frontier < spec.units and time.monotonic() >= self._started):
-            wanted.insert(0, CAPTION)
+            wanted.insert(0, skill(CAPTION, spec.schema_version))
         return missing_workers(self._redis, self._keys, self.workers() if workers is None else workers, *wanted)

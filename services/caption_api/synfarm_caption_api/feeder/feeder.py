@@ -13,7 +13,8 @@ from redis import Redis
 from synfarm.contracts import layout
 from synfarm.contracts.events import EventType
 from synfarm.contracts.jobs import JobState
-from synfarm.contracts.renders import Stage
+from synfarm.contracts.renders import Stage, skill
+from synfarm.contracts.versions import beyond
 from synfarm.queue.board import Board, JobCounters
 from synfarm.queue.clock import Clock
 from synfarm.queue.dispatch import Dispatcher
@@ -42,6 +43,8 @@ __all__ = ["Feeder"]
 
 _log = get_logger(__name__)
 _EVENTS_OF_THE_DELETED_SECONDS = 600
+_UNREADABLE_SECONDS = 30.0
+"""A job whose spec cannot be read is looked at again after this long."""
 
 
 @dataclass(slots=True)
@@ -87,6 +90,7 @@ class Feeder:
         self._leftovers = Leftovers(store, redis, keys, board, settings.sweep_seconds)
         self._watch = QueueWatch(settings.claim_gap_seconds, settings.settle_seconds)
         self._jobs: dict[str, _Entry] = {}
+        self._unreadable: dict[str, float] = {}
         self._epoch: str | None = None
         self._beat: int | None = None
 
@@ -152,7 +156,7 @@ class Feeder:
             self._close_if_done(name, entry, now)
             entry.unreadable = None
         except (ValidationError, StoreDamaged, ObjectMissing) as error:
-            entry.unreadable = f"an object of the job cannot be read: {error}"
+            entry.unreadable = _why_unreadable(error)
             _log.error("job_held_up", job=name, error=str(error))
             self._board.set_held_up(name, entry.unreadable)
 
@@ -182,12 +186,13 @@ class Feeder:
                 _log.warning("not_an_active_job", key=info.key)
                 continue
             listed.add(name)
-            if name not in self._jobs:
+            if name not in self._jobs and now >= self._unreadable.get(name, now):
                 entry = self._open(name, now)
                 if entry is not None:
                     self._jobs[name] = entry
         for name in self._jobs.keys() - listed:
             del self._jobs[name]
+        self._unreadable = {name: again for name, again in self._unreadable.items() if name in listed}
 
     def _open(self, name: str, now: float) -> _Entry | None:
         rules = self._settings
@@ -208,11 +213,19 @@ class Feeder:
                 self._store.delete(layout.active(name))  # its purge was killed right before this
             return None  # else half-made: the client's replay of the same request completes it
         except ValidationError as error:
-            _log.error("job_unreadable", job=name, error=str(error))
+            self._leave_alone(name, error, now)
             return None
+        self._unreadable.pop(name, None)
         job = ActiveJob(spec, self._store, self._board, self._dispatch, ledger, rules)
         announce = Announcer(spec, self._board, self._events, least_seconds=rules.pass_seconds)
         return _Entry(job, announce, JobFlags(), now)
+
+    def _leave_alone(self, name: str, error: ValidationError, now: float) -> None:
+        """A job of a newer contract waits for a newer feeder; a replica that reads its spec shows why."""
+        reason = _why_unreadable(error)
+        self._unreadable[name] = now + _UNREADABLE_SECONDS
+        _log.error("job_unreadable", job=name, error=reason, again_in=_UNREADABLE_SECONDS)
+        self._board.set_held_up(name, reason)
 
     def _close_if_done(self, name: str, entry: _Entry, now: float) -> None:
         ledger = entry.job.ledger
@@ -245,12 +258,15 @@ class Feeder:
         pools: dict[str, list[ActiveJob]] = defaultdict(list)
         for entry in entries:
             spec = entry.job.spec
-            pools[f"{spec.render.capability}.{spec.lane.value}"].append(entry.job)
+            pools[f"{skill(spec.render.capability, spec.schema_version)}.{spec.lane.value}"].append(entry.job)
         rules = self._settings
         for pool, jobs in pools.items():
-            capability = jobs[0].spec.render.capability
             window = window_size(
-                workers, capability, per_slot=rules.window_per_slot, low=rules.window_min, high=rules.window_max
+                workers,
+                pool.rpartition(".")[0],
+                per_slot=rules.window_per_slot,
+                low=rules.window_min,
+                high=rules.window_max,
             )
             self._fill_pool(pool, jobs, window, now)
 
@@ -296,3 +312,10 @@ class Feeder:
         reason = "; ".join(missing) or None
         if reason != job.counters.held_up:
             self._board.set_held_up(job.spec.job, reason)
+
+
+def _why_unreadable(error: Exception) -> str:
+    newer = beyond(error) if isinstance(error, ValidationError) else None
+    if newer is not None:
+        return f"the leading caption-api does not read this: {newer}; upgrade every caption-api"
+    return f"an object of the job cannot be read: {error}"

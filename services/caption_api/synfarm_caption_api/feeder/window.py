@@ -7,13 +7,14 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 
 from synfarm.queue.presence import WorkerInfo
+from synfarm.queue.serving import serves
 
 __all__ = ["Claimant", "share", "window_size"]
 
 
 @dataclass(frozen=True, slots=True)
 class Claimant:
-    """A job that has units to send; jobs of one ``pool`` (capability and lane) share a window."""
+    """A job that has units to send; jobs of one ``pool`` (skill and lane) share a window."""
 
     job: str
     owner: str
@@ -21,9 +22,9 @@ class Claimant:
     in_flight: int
 
 
-def window_size(workers: Iterable[WorkerInfo], capability: str, *, per_slot: int, low: int, high: int) -> int:
-    """Units that may be in flight for one capability: so many for each slot of a worker that serves its jobs."""
-    slots = sum(w.slots for w in workers if not w.draining and (w.kind == "caption" or capability in w.capabilities))
+def window_size(workers: Iterable[WorkerInfo], what: str, *, per_slot: int, low: int, high: int) -> int:
+    """Units that may be in flight for one skill: so many for each slot of a worker that serves its jobs."""
+    slots = sum(w.slots for w in workers if not w.draining and (w.kind == "caption" or what in serves(w)))
     return min(high, max(low, per_slot * slots))
 
 

@@ -153,7 +153,7 @@ def _read(kind: type[_ANSWER], response: httpx.Response) -> _ANSWER:
     if response.status_code >= 400:
         raise _refusal(response)
     try:
-        return kind.model_validate_json(response.content)
+        return kind.model_validate_json(response.content, extra="ignore")
     except ValidationError as error:
         raise _foreign(response) from error
 
@@ -169,7 +169,7 @@ def _refusal(response: httpx.Response) -> ProblemError:
             hint="Give both services the same SYNFARM_AUTH_KEYS_FILE.",
         )
     try:
-        problem = Problem.from_bytes(response.content)
+        problem = Problem.from_peer(response.content)
     except ValidationError:
         return _foreign(response)
     return ProblemError(problem.status, problem.code, problem.detail, field=problem.field, hint=problem.hint)
