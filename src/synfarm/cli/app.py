@@ -8,6 +8,7 @@ import typer
 
 from synfarm.cli import captions, concepts, evaluate, jobs, render, runs
 from synfarm.cli.backgrounds import entry as backgrounds
+from synfarm.cli.backup import backup, restore
 from synfarm.cli.demo.entry import demo
 from synfarm.cli.down import down
 from synfarm.cli.exits import EXIT_CODES
@@ -74,7 +75,7 @@ app.add_typer(concepts.app, name="concepts", rich_help_panel=_FARM)
 app.add_typer(backgrounds.app, name="backgrounds", rich_help_panel=_FARM)
 for _command in (samples, redraw, report, workers):
     app.command(rich_help_panel=_FARM)(_command)
-for _care in (verify, gc, export):
+for _care in (verify, gc, export, backup, restore):
     app.command(rich_help_panel=_STORE)(_care)
 app.command("import", rich_help_panel=_STORE)(import_images)
 app.command("version")(_print_version)

@@ -1,4 +1,4 @@
-"""The object store that `verify`, `gc` and `export` work on: named by the environment, or that of a stack nearby."""
+"""The object store that `verify`, `gc`, `export`, `backup` work on: named by the environment, or of a stack nearby."""
 
 from __future__ import annotations
 
@@ -84,6 +84,7 @@ def opened_store(data_dir: Path | None) -> Iterator[OpenStore]:
     Raises:
         CommandFailed: none is named and no stack lives, or it does not answer, or refuses.
     """
+    from synfarm.housekeeping.backup.shelf import BackupFailed, BackupRefused
     from synfarm.housekeeping.exporting.destination import DestinationFailed, ExportRefused
     from synfarm.housekeeping.exporting.export import ExportFailed
     from synfarm.housekeeping.job_record import NoSuchJob
@@ -101,9 +102,9 @@ def opened_store(data_dir: Path | None) -> Iterator[OpenStore]:
         raise CommandFailed(f"{error} Looked in {source}.", ExitCode.NOT_FOUND) from error
     except DestinationFailed as error:
         raise CommandFailed(str(error), ExitCode.UNREACHABLE) from error
-    except ExportRefused as error:
+    except (ExportRefused, BackupRefused) as error:
         raise CommandFailed(str(error), ExitCode.REFUSED) from error
-    except (ManifestDamaged, ExportFailed) as error:
+    except (ManifestDamaged, ExportFailed, BackupFailed) as error:
         raise CommandFailed(str(error)) from error
     except StoreError as error:
         told = f"the object store at {settings.endpoint} refuses: {error}. Correct {source}."

@@ -29,6 +29,7 @@ __all__ = [
     "jobs_prefix",
     "manifest_columns",
     "manifest_part",
+    "manifests_prefix",
     "notice",
     "notices_prefix",
     "opening",
@@ -42,6 +43,7 @@ __all__ = [
     "pins_prefix",
     "progress",
     "retried",
+    "retried_prefix",
     "shard",
     "shards_prefix",
     "tombstone",
@@ -150,6 +152,10 @@ def retried(job_id: str, generation: int, unit: int) -> str:
     return _unit_key(job_id, f"retried/{digits(generation, 4)}", unit, ".json")
 
 
+def retried_prefix(job_id: str) -> str:
+    return job_prefix(job_id) + "retried/"
+
+
 _UNIT_KEY = re.compile(
     r"jobs/([0-9a-z]{26})/(captions|shards|commits|failures)/([0-9]{5})/([0-9]{8})(?:-[0-9a-f]{12})?\.(?:json|jsonl|tar)"
 )
@@ -172,8 +178,12 @@ def progress(job_id: str) -> str:
     return job_prefix(job_id) + "progress.json"
 
 
+def manifests_prefix(job_id: str) -> str:
+    return job_prefix(job_id) + "manifest/"
+
+
 def manifest_part(job_id: str, generation: int, part: int) -> str:
-    return f"{job_prefix(job_id)}manifest/{digits(generation, 4)}/part-{digits(part, 6)}.jsonl"
+    return f"{manifests_prefix(job_id)}{digits(generation, 4)}/part-{digits(part, 6)}.jsonl"
 
 
 def manifest_columns(job_id: str, generation: int, part: int) -> str:

@@ -30,6 +30,7 @@ __all__ = [
     "parse_segment",
     "run",
     "run_ended",
+    "run_prefix",
     "run_stop",
     "runs_prefix",
     "segment",
@@ -41,12 +42,12 @@ def runs_prefix() -> str:
     return "runs/"
 
 
-def _run_prefix(run_id: str) -> str:
+def run_prefix(run_id: str) -> str:
     return f"runs/{check_ulid(run_id)}/"
 
 
 def run(run_id: str) -> str:
-    return _run_prefix(run_id) + "run.json"
+    return run_prefix(run_id) + "run.json"
 
 
 def parse_run(key: str) -> str:
@@ -62,7 +63,7 @@ def parse_run(key: str) -> str:
 
 
 def attempts_prefix(run_id: str) -> str:
-    return _run_prefix(run_id) + "attempts/"
+    return run_prefix(run_id) + "attempts/"
 
 
 def attempt(run_id: str, number: int) -> str:
@@ -83,7 +84,7 @@ def parse_attempt(key: str) -> int:
 
 
 def metrics_prefix(run_id: str) -> str:
-    return _run_prefix(run_id) + "metrics/"
+    return run_prefix(run_id) + "metrics/"
 
 
 def metrics_part(run_id: str, attempt_number: int, part: int) -> str:
@@ -91,7 +92,7 @@ def metrics_part(run_id: str, attempt_number: int, part: int) -> str:
 
 
 def evals_prefix(run_id: str) -> str:
-    return _run_prefix(run_id) + "evals/"
+    return run_prefix(run_id) + "evals/"
 
 
 def eval_record(run_id: str, step: int, name: str) -> str:
@@ -99,7 +100,7 @@ def eval_record(run_id: str, step: int, name: str) -> str:
 
 
 def segments_prefix(run_id: str) -> str:
-    return _run_prefix(run_id) + "segments/"
+    return run_prefix(run_id) + "segments/"
 
 
 def segment(run_id: str, number: int) -> str:
@@ -141,15 +142,15 @@ def parse_segment(key: str) -> int:
 
 
 def run_stop(run_id: str) -> str:
-    return _run_prefix(run_id) + "stop.json"
+    return run_prefix(run_id) + "stop.json"
 
 
 def run_ended(run_id: str) -> str:
-    return _run_prefix(run_id) + "ended/ended.json"
+    return run_prefix(run_id) + "ended/ended.json"
 
 
 def checkpoints_prefix(run_id: str) -> str:
-    return _run_prefix(run_id) + "checkpoints/"
+    return run_prefix(run_id) + "checkpoints/"
 
 
 def checkpoint_prefix(run_id: str, step: int, attempt_number: int) -> str:
@@ -183,7 +184,7 @@ def parse_checkpoint(key: str) -> tuple[int, int, str]:
 
 
 def export_prefix(run_id: str) -> str:
-    return _run_prefix(run_id) + "export/"
+    return run_prefix(run_id) + "export/"
 
 
 def export_file(run_id: str, name: str) -> str:

@@ -14,13 +14,13 @@ from synfarm.housekeeping.exporting.destination import (
 )
 from synfarm.settings import ExportSettings, StoreSettings
 from synfarm.storage.minio_store import open_store
-from synfarm.storage.protocol import StoreRefused, StoreUnavailable
+from synfarm.storage.protocol import ObjectStore, StoreRefused, StoreUnavailable
 
-__all__ = ["open_destination"]
+__all__ = ["bucket_of", "open_bucket", "open_destination"]
 
 _URL = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?")
 _LEDGER = frozenset(
-    {"active", "concept-sets", "idempotency", "jobs", "probe", "recipes", "runs", "uploads", "webhooks"}
+    {"active", "concept-sets", "idempotency", "jobs", "probe", "recipes", "runs", "uploads", "webhooks", "weights"}
 )
 """First parts of the farm's own keys."""
 
@@ -37,6 +37,15 @@ def open_destination(to: str, farm: StoreSettings, given: ExportSettings) -> Des
     """
     if "://" not in to:
         return FolderDestination(Path(to).expanduser())
+    return BucketDestination(open_bucket(to, bucket_of(to, farm, given)), to)
+
+
+def bucket_of(to: str, farm: StoreSettings, given: ExportSettings) -> StoreSettings:
+    """What an s3 url names.
+
+    Raises:
+        ExportRefused: as :func:`open_destination`.
+    """
     match = _URL.fullmatch(to)
     if match is None:
         raise ExportRefused(f"--to: {to[:200]!r} is no s3 url; write s3://bucket/prefix, or a folder.")
@@ -47,8 +56,17 @@ def open_destination(to: str, farm: StoreSettings, given: ExportSettings) -> Des
     inside = (settings.endpoint, bucket) == (farm.endpoint, farm.bucket) and prefix.startswith(below)
     if inside and prefix.removeprefix(below).split("/")[0] in _LEDGER:
         raise ExportRefused(f"--to: {to} lies among the farm's own objects; name another bucket or prefix.")
+    return settings
+
+
+def open_bucket(to: str, settings: StoreSettings) -> ObjectStore:
+    """The bucket, made if it is not there.
+
+    Raises:
+        ExportRefused, DestinationFailed: as :func:`open_destination`.
+    """
     try:
-        return BucketDestination(open_store(settings), to)
+        return open_store(settings)
     except StoreRefused as error:
         cure = "correct --to, or SYNFARM_EXPORT_ENDPOINT, _ACCESS_KEY, _SECRET_KEY, _SECURE and _REGION"
         raise ExportRefused(f"--to: {to} cannot be used: {error}. Next: {cure}.") from error

@@ -1,0 +1,97 @@
+"""The list of what a backup holds: gathered while it is copied, in three phases, and written last."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Literal, Self
+
+from pydantic import ValidationError
+
+from synfarm.contracts.backups import BackupHead, BackupLine
+from synfarm.contracts.base import utc_now
+from synfarm.housekeeping.backup.shelf import BackupFailed, Shelf
+
+__all__ = ["Index", "index_key", "indexes", "read_head", "read_lines"]
+
+_FOLDER = "backups/"
+_IN_MEMORY = 2**20
+
+
+def index_key(name: str) -> str:
+    return f"{_FOLDER}{name}.jsonl"
+
+
+def indexes(shelf: Shelf) -> list[str]:
+    """Ids of what was backed up here, in order of their time."""
+    return [key.removeprefix(_FOLDER).removesuffix(".jsonl") for key in shelf.list(_FOLDER) if key.endswith(".jsonl")]
+
+
+class Index:
+    """Lines wait in temporary files, one a phase: a large job has millions. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._files = [tempfile.SpooledTemporaryFile(_IN_MEMORY) for _ in range(3)]  # noqa: SIM115 - closed by __exit__
+        self._lock = threading.Lock()
+        self.objects = self.bytes = 0
+
+    def add(self, phase: int, key: str, size: int, sha256: str) -> None:
+        line = BackupLine(phase=phase, key=key, size=size, sha256=sha256).to_bytes() + b"\n"
+        with self._lock:
+            self._files[phase].write(line)
+            self.objects += 1
+            self.bytes += size
+
+    def write(self, shelf: Shelf, kind: Literal["job", "run"], name: str, **more: object) -> BackupHead:
+        """The backup is whole from here on."""
+        head = BackupHead.model_validate(
+            {"kind": kind, "id": name, "objects": self.objects, "bytes": self.bytes, "at": utc_now(), **more}
+        )
+        parts = [head.to_bytes() + b"\n"]
+        for file in self._files:
+            file.seek(0)
+            parts.append(file.read())
+        shelf.put(index_key(name), b"".join(parts))
+        return head
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for file in self._files:
+            file.close()
+
+
+def read_head(shelf: Shelf, name: str) -> BackupHead:
+    """
+    Raises:
+        BackupFailed: there is no whole backup of it.
+    """
+    return next(iter(_read(shelf, name)))[0]
+
+
+def read_lines(shelf: Shelf, name: str) -> Iterator[BackupLine]:
+    """What it holds, in the order in which it may be restored.
+
+    Raises:
+        BackupFailed: as :func:`read_head`.
+    """
+    for _, line in _read(shelf, name):
+        if line is not None:
+            yield line
+
+
+def _read(shelf: Shelf, name: str) -> Iterator[tuple[BackupHead, BackupLine | None]]:
+    key = index_key(name)
+    data = shelf.get(key)
+    if data is None:
+        raise BackupFailed(f"{shelf.where} has no whole backup of {name}: run `synfarm backup {name}` to its end.")
+    try:
+        head = BackupHead.from_bytes(data[: data.index(b"\n")])
+        yield head, None
+        for line in data.splitlines()[1:]:
+            yield head, BackupLine.from_bytes(line)
+    except (ValueError, ValidationError) as error:
+        raise BackupFailed(f"{shelf.where}: {key} cannot be read: {error}") from error

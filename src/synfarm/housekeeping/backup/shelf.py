@@ -1,0 +1,142 @@
+"""Where a backup lies: a folder, or another bucket. Keys are those of the store, and a file is there whole or not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from synfarm.housekeeping.exporting.destination import FolderDestination
+from synfarm.housekeeping.exporting.opening import bucket_of, open_bucket
+from synfarm.settings import ExportSettings, StoreSettings
+from synfarm.storage.protocol import ObjectStore, StoreError
+
+__all__ = ["BackupFailed", "BackupRefused", "FolderShelf", "Shelf", "StoreShelf", "open_shelf"]
+
+_PART = ".synfarm-part"
+
+
+class BackupRefused(Exception):
+    """It cannot be done there, or now; the message says what to do."""
+
+
+class BackupFailed(Exception):
+    """Something is damaged, or the place of the backup does not answer; the message names it."""
+
+
+class Shelf(Protocol):
+    """A place of files by key. Thread-safe."""
+
+    where: str
+    """For people."""
+
+    def put(self, key: str, data: bytes) -> None: ...
+
+    def get(self, key: str) -> bytes | None:
+        """The whole file; None: there is none."""
+
+    def size(self, key: str) -> int | None: ...
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Keys in a folder, which ``prefix`` (ending with '/') names; not below it."""
+
+
+class FolderShelf(Shelf):
+    """Files below a folder."""
+
+    def __init__(self, root: Path) -> None:
+        self._root, self.where = root, str(root)
+
+    def put(self, key: str, data: bytes) -> None:
+        path = self._path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}{_PART}")
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+
+    def get(self, key: str) -> bytes | None:
+        try:
+            return self._path(key).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def size(self, key: str) -> int | None:
+        try:
+            return self._path(key).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def list(self, prefix: str) -> Iterator[str]:
+        folder = self._path(prefix.rstrip("/"))
+        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+            if path.is_file() and not path.name.endswith(_PART):
+                yield prefix + path.name
+
+    def _path(self, key: str) -> Path:
+        parts = key.split("/")
+        if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
+            raise BackupFailed(f"{key[:200]!r} is no key of a store: it was not written, and nothing was read of it")
+        return self._root.joinpath(*parts)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreShelf(Shelf):
+    """Objects of another store, or of another prefix."""
+
+    store: ObjectStore
+    where: str
+
+    def put(self, key: str, data: bytes) -> None:
+        try:
+            self.store.put(key, data)
+        except StoreError as error:
+            raise self._failed(error) from error
+
+    def get(self, key: str) -> bytes | None:
+        try:
+            return None if self.store.head(key) is None else self.store.get(key)
+        except StoreError as error:
+            raise self._failed(error) from error
+
+    def size(self, key: str) -> int | None:
+        try:
+            info = self.store.head(key)
+        except StoreError as error:
+            raise self._failed(error) from error
+        return None if info is None else info.size
+
+    def list(self, prefix: str) -> Iterator[str]:
+        try:
+            yield from [info.key for info in self.store.list(prefix) if "/" not in info.key.removeprefix(prefix)]
+        except StoreError as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: StoreError) -> BackupFailed:
+        return BackupFailed(
+            f"{self.where} failed: {error}. The same command goes on when it answers; its server is that of "
+            "SYNFARM_EXPORT_ENDPOINT, else the farm's."
+        )
+
+
+def open_shelf(place: str, farm: StoreSettings, given: ExportSettings) -> Shelf:
+    """The folder or the bucket, as `synfarm export` takes them.
+
+    Raises:
+        ExportRefused: it is neither a folder nor a usable s3 url, or lies among the farm's own objects.
+        BackupRefused: it is the farm's own store.
+        DestinationFailed: the bucket's server does not answer.
+    """
+    if "://" not in place:
+        FolderDestination(root := Path(place).expanduser())
+        return FolderShelf(root)
+    settings = bucket_of(place, farm, given)
+    if all(getattr(settings, name) == getattr(farm, name) for name in ("endpoint", "bucket")) and (
+        settings.prefix.strip("/") == farm.prefix.strip("/")
+    ):
+        raise BackupRefused(f"{place} is the farm's own store: name another bucket, prefix or server.")
+    return StoreShelf(open_bucket(place, settings), place)
