@@ -34,7 +34,7 @@ class StoreSettings(BaseSettings):
 
 
 class ExportSettings(BaseSettings):
-    """``SYNFARM_EXPORT_*``: the S3 server that `synfarm export --to s3://…` writes to; what is unset is the farm's."""
+    """``SYNFARM_EXPORT_*``: the S3 server of `synfarm export` and `backup` to s3://…; what is unset is the farm's."""
 
     model_config = SettingsConfigDict(env_prefix="SYNFARM_EXPORT_", frozen=True)
 
