@@ -250,7 +250,7 @@ def test_a_worker_that_stops_waits_for_what_finishes_and_hands_back_what_hangs(
         return 75
 
     monkeypatch.setattr(process, "run_worker", consume)
-    worker.take(RENDER_TASK, draw, ends.append)
+    worker.take(RENDER_TASK, draw, lambda outcome, seconds: ends.append(outcome))
     assert worker.run(["render.collage-s.normal"], pool="solo") == 75
     assert ends == ([Outcome.DONE] if in_time else [])
     assert board.flight.claims(JOB) == {}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry
 from redis import Redis
 
 from synfarm.contracts import layout
@@ -22,6 +22,7 @@ from synfarm.queue.keys import Keys
 from synfarm.queue.lease import Lease
 from synfarm.queue.presence import live_workers
 from synfarm.queue.process import WorkerProcess, worker_info
+from synfarm.queue.worker_metrics import UnitMetrics
 from synfarm.settings import RedisSettings
 from synfarm.storage.memory import MemoryStore
 
@@ -51,7 +52,6 @@ def test_a_worker_s_life(
     info = worker_info("render", capabilities=("collage-s",))
     worker = WorkerProcess(store, info, redis_settings=redis_settings, faults=Faults(), grace_seconds=5)
     registry = CollectorRegistry()
-    units = Counter("units", "Units left.", ["outcome"], registry=registry)
     seen: list[tuple[str, int]] = []
     answers: dict[str, str] = {}
 
@@ -70,7 +70,7 @@ def test_a_worker_s_life(
         return 3
 
     monkeypatch.setattr(process, "run_worker", consume)
-    worker.take(RENDER_TASK, work, lambda outcome: units.labels(outcome=outcome.value).inc())
+    worker.take(RENDER_TASK, work, UnitMetrics("synfarm_render_", registry).left)
     worker.serve_health(registry, host="127.0.0.1", port=0)
     assert worker._health is not None
     address = f"http://127.0.0.1:{worker._health.port}"
@@ -80,7 +80,10 @@ def test_a_worker_s_life(
     assert (health["status"], health["units"], health["progress_age_seconds"]) == ("ok", [], None)
     assert health["idle_seconds"] >= 0
     assert json.loads(answers["/readyz"]) == {"status": "ready", "missing": {}, "model": None}
-    assert 'units_total{outcome="done"} 1.0' in answers["/metrics"]
+    assert 'synfarm_render_units_total{outcome="done"} 1.0' in answers["/metrics"]
+    assert "synfarm_render_unit_seconds_count 1.0" in answers["/metrics"]
+    assert "synfarm_worker_hung 0.0" in answers["/metrics"]
+    assert 'synfarm_device_seconds_total{device="cpu"}' in answers["/metrics"]
     assert live_workers(redis, keys) == [], "the announcement was taken back"
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(address + "/healthz", timeout=5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry
 
 from synfarm.contracts.jobs import JobSpec, Lane
 from synfarm.contracts.renders import CAPTION_TASK, caption_queue
@@ -13,6 +13,7 @@ from synfarm.faults import Faults
 from synfarm.queue.dispatch import Dispatcher
 from synfarm.queue.patience import Patience
 from synfarm.queue.process import WorkerProcess, worker_info
+from synfarm.queue.worker_metrics import UnitMetrics
 from synfarm.settings import ProcessSettings, RedisSettings, StoreSettings
 from synfarm.storage.opening import open_proven, tell_unusable
 from synfarm.storage.protocol import StoreError
@@ -56,8 +57,7 @@ def main() -> int:
         pools=load_pools(),
         faults=faults,
     )
-    units = Counter("synfarm_caption_units", "Units left, by how.", ["outcome"], registry=registry)
-    worker.take(CAPTION_TASK, work, lambda outcome: units.labels(outcome=outcome.value).inc())
+    worker.take(CAPTION_TASK, work, UnitMetrics("synfarm_caption_", registry).left)
     if settings.port is not None:
         worker.serve_health(registry, host=settings.host, port=settings.port)
     get_logger(__name__).info("caption_worker_started", worker=info.id, units=settings.units, llm=llm.url)

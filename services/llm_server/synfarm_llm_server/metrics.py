@@ -13,6 +13,7 @@ from synfarm_llm_server.engine.loop import Engine
 __all__ = ["LlmMetrics"]
 
 _TOKENS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
+_FAILURES = ("validation", "overloaded", "unhealthy", "generation")
 _SECONDS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 
 
@@ -32,18 +33,24 @@ class LlmMetrics:
     """The figures of one process, in their own registry."""
 
     def __init__(self) -> None:
-        self._registry = registry = CollectorRegistry()
-        self._count = Counter("tgi_request_count", "Requests", registry=registry)
+        self.registry = registry = CollectorRegistry()
+        self._count = Counter("tgi_request_count", "Requests ended, however", registry=registry)
         self._success = Counter("tgi_request_success", "Requests answered", registry=registry)
         self._failure = Counter("tgi_request_failure", "Requests refused or failed", ["err"], registry=registry)
-        self._duration = Histogram("tgi_request_duration", "Seconds a request", buckets=_SECONDS, registry=registry)
-        self._input = Histogram("tgi_request_input_length", "Prompt tokens", buckets=_TOKENS, registry=registry)
+        for kind in _FAILURES:
+            self._failure.labels(kind)  # a rate needs a zero to begin at
+        self._duration = Histogram(
+            "tgi_request_duration", "Time of an answered request", buckets=_SECONDS, registry=registry
+        )
+        self._input = Histogram(
+            "tgi_request_input_length", "Prompt tokens of a request", buckets=_TOKENS, registry=registry
+        )
         self._generated = Histogram(
-            "tgi_request_generated_tokens", "Generated tokens", buckets=_TOKENS, registry=registry
+            "tgi_request_generated_tokens", "Generated tokens of a request", buckets=_TOKENS, registry=registry
         )
 
     def watch(self, engine: Engine) -> None:
-        self._registry.register(_EngineFigures(engine))
+        self.registry.register(_EngineFigures(engine))
 
     def finished(self, seconds: float, prompt_tokens: int, generated: int) -> None:
         self._count.inc()
@@ -57,4 +64,4 @@ class LlmMetrics:
         self._failure.labels(kind).inc()
 
     def page(self) -> bytes:
-        return generate_latest(self._registry)
+        return generate_latest(self.registry)

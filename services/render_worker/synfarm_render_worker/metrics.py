@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from synfarm.queue.worker_metrics import UnitMetrics
 from synfarm_render_worker.device_clock import DeviceClock
 from synfarm_render_worker.renderer import Spent
 
@@ -28,7 +29,7 @@ class RenderMetrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.images = self._counter("images", "Images drawn.")
-        self.units = Counter(f"{_PREFIX}units", "Units left, by how.", ["outcome"], registry=self.registry)
+        self.units = UnitMetrics(_PREFIX, self.registry)
         self.uploaded = self._counter("uploaded_bytes", "Bytes of shards uploaded.")
         self.lost_commits = self._counter("lost_commits", "Units that another worker committed first.")
         self.render_seconds = Histogram(f"{_PREFIX}batch_seconds", "Time to draw one batch.", registry=self.registry)
@@ -40,6 +41,7 @@ class RenderMetrics:
         )
         self.upload_seconds = Histogram(f"{_PREFIX}upload_seconds", "Time to upload one shard.", registry=self.registry)
         self.batch = Gauge(f"{_PREFIX}batch_images", "Images in the last batch.", registry=self.registry)
+        self.halvings = self._counter("batch_halvings", "Batches halved because memory did not suffice.")
         self.loads = self._counter("model_loads", "Models loaded.")
         self.load_seconds = self._counter("model_load_seconds", "Time to load them.")
         self.truncated = self._counter("truncated_captions", "Captions longer than what the text encoder reads.")

@@ -34,9 +34,15 @@ class RendererShelf:
     Another sampler, number of steps or size makes a new renderer of the same weights.
     """
 
-    def __init__(self, settings: RenderWorkerSettings, *, told: Callable[[float], None] = lambda seconds: None) -> None:
-        """``told`` hears how long each load of a model took."""
-        self._settings, self._told = settings, told
+    def __init__(
+        self,
+        settings: RenderWorkerSettings,
+        *,
+        told: Callable[[float], None] = lambda seconds: None,
+        halved: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``told`` hears how long each load of a model took, ``halved`` of each batch that memory was too small for."""
+        self._settings, self._told, self._halved = settings, told, halved
         self._files = ModelFiles(settings.models)
         self._collage: tuple[RenderSettings, Renderer] | None = None
         self._weights: tuple[_Weights, LoadedModel] | None = None
@@ -63,7 +69,9 @@ class RendererShelf:
         _need_diffusers()
         from synfarm_render_worker.diffusion.preparing import prepared
 
-        return prepared(render, self._model(render, step), self._settings, self._settings.cache_folder, step)
+        return prepared(
+            render, self._model(render, step), self._settings, self._settings.cache_folder, step, halved=self._halved
+        )
 
     def _model(self, render: RenderSettings, step: Step) -> LoadedModel:
         from synfarm_render_worker.diffusion.device import device_of

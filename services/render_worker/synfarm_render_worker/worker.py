@@ -40,7 +40,8 @@ def main() -> int:
     """Run until SIGTERM or until the broker is lost; the exit code tells which (0, or not 0)."""
     settings, metrics = RenderWorkerSettings(), RenderMetrics()
     scorers = ScorerShelf(partial(make_scorer, settings=settings))
-    return run(with_scores(RendererShelf(settings, told=metrics.count_load), scorers), settings, metrics)
+    shelf = RendererShelf(settings, told=metrics.count_load, halved=metrics.halvings.inc)
+    return run(with_scores(shelf, scorers), settings, metrics)
 
 
 def run(renderers: RendererFactory, settings: RenderWorkerSettings, metrics: RenderMetrics) -> int:
@@ -90,7 +91,7 @@ def run(renderers: RendererFactory, settings: RenderWorkerSettings, metrics: Ren
         prefetch=prefetch,
         loaded=loaded,
     )
-    worker.take(RENDER_TASK, unit_renderer.work, lambda outcome: metrics.units.labels(outcome=outcome.value).inc())
+    worker.take(RENDER_TASK, unit_renderer.work, metrics.units.left)
     if settings.port is not None:
         worker.serve_health(metrics.registry, host=settings.host, port=settings.port)
     get_logger(__name__).info("worker_started", worker=info.id, capabilities=list(settings.capabilities))

@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Literal
@@ -36,6 +37,7 @@ from synfarm.queue.unit import Outcome, UnitRunner, Work
 from synfarm.queue.waiting import WaitingUnits
 from synfarm.queue.watchdog import Watchdog
 from synfarm.queue.worker import give_up, run_worker
+from synfarm.queue.worker_metrics import WorkerCollector
 from synfarm.settings import RedisSettings
 from synfarm.storage.protocol import ObjectStore
 from synfarm.telemetry import get_logger
@@ -114,11 +116,12 @@ class WorkerProcess:
             room=finishing,
         )
 
-    def take(self, task: str, work: Work, told: Callable[[Outcome], None] = lambda _: None) -> None:
-        """Do ``work`` for every message of ``task``; ``told`` hears how each ended."""
+    def take(self, task: str, work: Work, told: Callable[[Outcome, float], None] = lambda how, seconds: None) -> None:
+        """Do ``work`` for every message of ``task``; ``told`` hears how each ended, and after how many seconds."""
 
         def unit(message: dict[str, object]) -> None:
-            self._runner.run_message(message, work, told)
+            began = time.monotonic()
+            self._runner.run_message(message, work, lambda outcome: told(outcome, time.monotonic() - began))
             try:
                 self._redis.ping()
             except RedisError:
@@ -133,9 +136,12 @@ class WorkerProcess:
     def serve_health(self, registry: CollectorRegistry, *, host: str, port: int) -> None:
         """Answer ``/healthz``, ``/readyz`` and ``/metrics`` from here to the end of :meth:`run`.
 
+        What every worker tells joins ``registry``.
+
         Raises:
             OSError: the port is taken.
         """
+        registry.register(WorkerCollector(self.presence))
         self._health = HealthServer(registry, health=self._well, readiness=self._ready, host=host, port=port)
         self._health.start()
 

@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from synfarm.contracts.runs import RunState
 from synfarm_trainer.api.gauges import RunGauges
+from synfarm_trainer.api.held_devices import HeldDevices
 from synfarm_trainer.api.journal import JournalLine
 from synfarm_trainer.api.live import LiveRun
 from synfarm_trainer.step_time import Laps
@@ -88,7 +89,7 @@ def test_checkpoints_are_told_with_what_they_cost() -> None:
     live.fold(JournalLine.model_validate({"type": "state", "at": at, "data": {"state": "running"}}))
     live.change(state=RunState.STARTING)
     live.fold(JournalLine.model_validate({"type": "step", "at": at, "data": step}))
-    runner = SimpleNamespace(restarts=0, age=0.0, snapshots=lambda: {"r": live.now})
+    runner = SimpleNamespace(restarts=0, age=0.0, held=HeldDevices(), snapshots=lambda: {"r": live.now})
     samples = [sample for family in RunGauges(runner).collect() for sample in family.samples]
     told = {
         (sample.name.removeprefix("synfarm_trainer_run_"), *sorted(sample.labels.items())): sample.value

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
+from synfarm_caption_api.api.farm_metrics import FarmCollector
 from synfarm_caption_api.feeder.run import FeederPulse
 
 __all__ = ["ApiMetrics", "MeasureRequests"]
@@ -31,16 +35,25 @@ class ApiMetrics:
         )
         self.jobs = Counter("synfarm_jobs_submitted", "Jobs made by this replica.", registry=self.registry)
         if pulse is not None:
-            age = Gauge(
-                "synfarm_feeder_pass_age_seconds", "Since the feeder's last whole pass.", registry=self.registry
-            )
-            age.set_function(lambda: pulse.age_seconds)
-            leading = Gauge("synfarm_feeder_leading", "1 where this replica's feeder leads.", registry=self.registry)
-            leading.set_function(lambda: float(pulse.leading))
+            self.registry.register(_FeederCollector(pulse))
+            self.registry.register(FarmCollector(pulse.farm))
 
     def text(self) -> bytes:
         """The exposition format."""
         return generate_latest(self.registry)
+
+
+class _FeederCollector(Collector):
+    def __init__(self, pulse: FeederPulse) -> None:
+        self._pulse = pulse
+
+    def collect(self) -> Iterator[Metric]:
+        name, pulse = "synfarm_feeder_", self._pulse
+        yield GaugeMetricFamily(f"{name}pass_age_seconds", "Since the feeder's last whole pass.", pulse.age_seconds)
+        yield GaugeMetricFamily(f"{name}leading", "1 where this replica's feeder leads.", float(pulse.leading))
+        yield CounterMetricFamily(f"{name}passes", "Passes that went through, leading or not.", pulse.passes)
+        yield CounterMetricFamily(f"{name}pass_seconds", "Time in those passes.", pulse.seconds)
+        yield CounterMetricFamily(f"{name}failed_passes", "Passes that failed: Redis or the store.", pulse.failures)
 
 
 class MeasureRequests:

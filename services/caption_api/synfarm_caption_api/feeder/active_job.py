@@ -50,6 +50,8 @@ class ActiveJob:
         self._cancelled_at: float | None = None
         self.counters = JobCounters()
         self.sent: dict[int, Sent] = {}
+        self.claimed: frozenset[int] = frozenset()
+        """Units that a worker had taken when :meth:`repair` looked last."""
 
     # What the store says.
 
@@ -140,6 +142,7 @@ class ActiveJob:
         job = self.spec.job
         self.sent = {u: s for u, s in self._flight.sent(job).items() if not self.ledger.is_finished(u)}
         claims = self._flight.claims(job)
+        self.claimed = frozenset(claims)
         leases = self._flight.leases(job, self.sent)
         age = self._rules.age_seconds
         judged = {

@@ -29,10 +29,12 @@ from synfarm.telemetry import get_logger
 from synfarm_caption_api.feeder.active_job import ActiveJob
 from synfarm_caption_api.feeder.announce import Announcer
 from synfarm_caption_api.feeder.crew import Crew
+from synfarm_caption_api.feeder.farm_record import FarmRecord
 from synfarm_caption_api.feeder.leader import LeaderLock
 from synfarm_caption_api.feeder.ledger import Ledger
 from synfarm_caption_api.feeder.leftovers import Leftovers
 from synfarm_caption_api.feeder.notices import tell_stall
+from synfarm_caption_api.feeder.picture import JobFacts, picture
 from synfarm_caption_api.feeder.purge import Purge, is_deleted
 from synfarm_caption_api.feeder.reopening import reopen
 from synfarm_caption_api.feeder.repair import QueueWatch, queues_of
@@ -63,6 +65,10 @@ class _Entry:
         flags = self.flags
         return not (flags.paused or flags.cancelled or flags.deleted) and self.unreadable is None
 
+    def facts(self, counters: JobCounters) -> JobFacts:
+        job = self.job
+        return JobFacts(job.spec, self.flags, counters, job.sent, job.claimed, self.unreadable is not None)
+
 
 class Feeder:
     """Works while it holds the lock. Not thread-safe: one loop calls :meth:`run_pass`."""
@@ -80,15 +86,18 @@ class Feeder:
         events: EventLog,
         readers: Executor,
         settings: FeederSettings,
+        record: FarmRecord | None = None,
     ) -> None:
+        """``record`` is told the farm's picture at the end of each pass."""
         self._store, self._redis, self._keys, self._clock = store, redis, keys, clock
         self._board, self._flags, self._dispatch, self._events = board, flags, dispatch, events
         self._readers, self._settings = readers, settings
-        self._rates = RateBook(redis, keys)
+        self._rates, self._record = RateBook(redis, keys), record or FarmRecord()
         self._crew = Crew(redis, keys, start_seconds=settings.claim_gap_seconds / 2)
         self._lock = LeaderLock(redis, keys, settings.lock_seconds)
         self._leftovers = Leftovers(store, redis, keys, board, settings.sweep_seconds)
         self._watch = QueueWatch(settings.claim_gap_seconds, settings.settle_seconds)
+        self._lengths: dict[str, int] = {}
         self._jobs: dict[str, _Entry] = {}
         self._unreadable: dict[str, float] = {}
         self._epoch: str | None = None
@@ -103,6 +112,7 @@ class Feeder:
         """
         if not self._lock.hold():
             self._jobs.clear()
+            self._record.withdraw()
             self._epoch = self._beat = None
             self._watch.reset()
             self._leftovers.reset()
@@ -124,12 +134,16 @@ class Feeder:
             self._tell_missing_workers(entry, workers, now)
         self._fill(runnable, workers, now)
         made: dict[str, float] = defaultdict(float)
+        facts: list[JobFacts] = []
         for name, entry in self._jobs.items():
             counters = self._board.counters(name)
+            self._record.note(name, counters)
+            facts.append(entry.facts(counters))
             entry.announce.tell(now, entry.flags, counters)
             self._tell_stall(entry, counters, now)
             if entry.runs and not counters.stalled:
                 made[entry.job.spec.render.capability] += counters.images_per_second or 0.0
+        self._record.tell(picture(facts, workers=workers, queues=self._lengths, now=now))
         self._leftovers.sweep(now, self._jobs)
         for capability, images_per_second in made.items():
             if images_per_second > 0:
@@ -191,6 +205,7 @@ class Feeder:
                 if entry is not None:
                     self._jobs[name] = entry
         for name in self._jobs.keys() - listed:
+            self._record.ended(name, None)
             del self._jobs[name]
         self._unreadable = {name: again for name, again in self._unreadable.items() if name in listed}
 
@@ -235,7 +250,10 @@ class Feeder:
             return
         ended = entry.job.close()
         if ended is not None:
-            entry.announce.tell(now, entry.flags, self._board.counters(name), ended)
+            last = self._board.counters(name)
+            entry.announce.tell(now, entry.flags, last, ended)
+            self._record.note(name, last)
+            self._record.ended(name, ended.state)
             del self._jobs[name]
 
     def _purge(self, name: str, entry: _Entry, now: float) -> None:
@@ -243,6 +261,7 @@ class Feeder:
             entry.purge = Purge(self._store, self._board, name, self._readers, self._settings, now)
         if entry.purge.step(now):
             self._flags.refresh(name)
+            self._record.ended(name, None)
             del self._jobs[name]
             if self._flags.get(name).deleted:
                 gone = {"state": JobState.CANCELLED.value, "reason": "deleted"}
@@ -251,8 +270,8 @@ class Feeder:
 
     def _observe_queues(self, now: float) -> None:
         queues = set().union(*(queues_of(entry.job.sent.values()) for entry in self._jobs.values()))
-        lengths = {queue: self._board.flight.queue_length(queue) for queue in queues}
-        self._watch.observe(now, lengths, self._board.flight.claimed())
+        self._lengths = {queue: self._board.flight.queue_length(queue) for queue in queues}
+        self._watch.observe(now, self._lengths, self._board.flight.claimed())
 
     def _fill(self, entries: list[_Entry], workers: list[WorkerInfo], now: float) -> None:
         pools: dict[str, list[ActiveJob]] = defaultdict(list)

@@ -19,6 +19,7 @@ from synfarm.queue.flags import FlagBook
 from synfarm.queue.keys import Keys
 from synfarm.storage.protocol import ObjectStore, StoreError
 from synfarm.telemetry import get_logger
+from synfarm_caption_api.feeder.farm_record import FarmRecord
 from synfarm_caption_api.feeder.feeder import Feeder
 from synfarm_caption_api.feeder.settings import FeederSettings
 from synfarm_caption_api.feeder.webhooks import WebhookSender, WebhookSettings
@@ -34,17 +35,24 @@ class FeederPulse:
 
     def __init__(self) -> None:
         self._at = time.monotonic()
+        self.farm = FarmRecord()
         self.leading = False
-        self.passes = 0
+        self.passes = self.failures = 0
+        self.seconds = 0.0
+        """In passes that went through."""
         self.failure: str | None = None
         """Why the last pass failed; None if it did not."""
 
-    def tick(self, *, leading: bool) -> None:
+    def tick(self, *, leading: bool, seconds: float = 0.0) -> None:
+        """A pass went through and took so long."""
         self._at, self.leading, self.failure = time.monotonic(), leading, None
         self.passes += 1
+        self.seconds += seconds
 
     def fail(self, reason: str) -> None:
         self.failure, self.leading = reason, False
+        self.failures += 1
+        self.farm.hide()
 
     @property
     def age_seconds(self) -> float:
@@ -61,6 +69,7 @@ def build_feeder(
     readers: ThreadPoolExecutor,
     settings: FeederSettings,
     clock: Clock | None = None,
+    record: FarmRecord | None = None,
 ) -> Feeder:
     """A feeder wired to one Redis and one store."""
     clock = clock or RedisClock(redis)
@@ -76,6 +85,7 @@ def build_feeder(
         events=EventLog(redis, keys),
         readers=readers,
         settings=settings,
+        record=record,
     )
 
 
@@ -93,12 +103,15 @@ def run_feeder(
     pulse = pulse or FeederPulse()
     pause = settings.pass_seconds
     with ThreadPoolExecutor(settings.readers, thread_name_prefix="feeder-read") as readers:
-        feeder = build_feeder(store=store, redis=redis, keys=keys, app=app, readers=readers, settings=settings)
+        feeder = build_feeder(
+            store=store, redis=redis, keys=keys, app=app, readers=readers, settings=settings, record=pulse.farm
+        )
         sender = WebhookSender(store, WebhookSettings())
         while not stop.wait(pause):
             try:
+                began = time.monotonic()
                 leading = feeder.run_pass()
-                pulse.tick(leading=leading)
+                pulse.tick(leading=leading, seconds=time.monotonic() - began)
                 if leading:
                     sender.tick()
                 pause = settings.pass_seconds

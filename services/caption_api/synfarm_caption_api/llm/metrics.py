@@ -30,6 +30,7 @@ class LlmMetrics:
         self.seconds = Histogram(
             f"{name}request_seconds", "Seconds of answered requests.", server, buckets=_SECONDS, registry=registry
         )
+        self.tokens = Counter(f"{name}tokens", "Tokens of answers.", server, registry=registry)
         self.limit = Gauge(f"{name}limit", "Requests that may be in flight now.", server, registry=registry)
         self.in_flight = Gauge(f"{name}in_flight", "Requests in flight.", server, registry=registry)
         self.state = Gauge(
@@ -51,6 +52,7 @@ class ServerMetrics:
         self._outcomes = {outcome: metrics.requests.labels(server, outcome) for outcome in outcomes}
         self.retries = metrics.retries.labels(server)
         self.seconds = metrics.seconds.labels(server)
+        self.tokens = metrics.tokens.labels(server)
         self.limit = metrics.limit.labels(server)
         self.in_flight = metrics.in_flight.labels(server)
         self.openings = metrics.openings.labels(server)

@@ -120,7 +120,7 @@ class RoutedGenerator:
                 raise
             else:
                 suspicion.answered()
-                server.answered(place)
+                server.answered(place, generation.tokens)
                 return generation
             server.retried()
             await self._pause(failures - 1)

@@ -112,9 +112,10 @@ class Server:
         self._in_flight += 1
         return place
 
-    def answered(self, place: Place) -> None:
-        """The request was answered well."""
+    def answered(self, place: Place, tokens: int = 0) -> None:
+        """The request was answered well, with so many tokens."""
         self._metrics.ended("answered")
+        self._metrics.tokens.inc(tokens)
         self._metrics.seconds.observe(self._clock.time() - place.since)
         self._limit.answered(self._in_flight)
         self._alive(place)

@@ -144,8 +144,12 @@ def native_routes(service: GenerationService, settings: LlmSettings) -> APIRoute
     def streamed(body: GenerateRequest) -> Response:
         order = checked(body, stream=True)
         # Refused before the answer begins, so that the client sees the status.
-        with service.admission:
-            return StreamingResponse(_stream(service, order), media_type="text/event-stream")
+        try:
+            with service.admission:
+                return StreamingResponse(_stream(service, order), media_type="text/event-stream")
+        except TgiError as error:
+            service.refused(error)
+            raise
 
     @router.post("/generate")
     async def generate(request: Request, body: GenerateRequest) -> Response:

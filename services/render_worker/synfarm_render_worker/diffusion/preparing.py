@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -28,16 +29,29 @@ _STEPS = 3
 
 
 def prepared(
-    render: RenderSettings, model: LoadedModel, settings: RenderWorkerSettings, cache: Path, step: Step = no_step
+    render: RenderSettings,
+    model: LoadedModel,
+    settings: RenderWorkerSettings,
+    cache: Path,
+    step: Step = no_step,
+    *,
+    halved: Callable[[], None] = lambda: None,
 ) -> DiffusersRenderer:
     """A renderer whose first batch is as fast as its later ones. What ``step`` raises passes through.
+
+    ``halved`` hears of each batch that memory did not suffice for.
 
     Raises:
         UnitFault: the settings do not fit the model.
     """
     gpu = on_gpu(model.device)
     key, book = key_of(render, model), BatchBook(cache / "batches.json")
-    renderer = DiffusersRenderer(render, model, batch=1, shrunk=lambda batch: book.put(key, batch))
+
+    def shrunk(batch: int) -> None:
+        halved()
+        book.put(key, batch)
+
+    renderer = DiffusersRenderer(render, model, batch=1, shrunk=shrunk)
     compiled = settings.compile == "on" or (settings.compile == "auto" and gpu)
     known = settings.batch or book.get(key)
     if known is None and not gpu:

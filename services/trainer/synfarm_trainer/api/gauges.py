@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from synfarm.contracts.base import utc_now
 from synfarm.contracts.runs import RunState
+from synfarm_trainer.api.held_devices import HeldDevices
 from synfarm_trainer.api.live import Snapshot
 from synfarm_trainer.top1 import newest_top1
 
@@ -24,22 +25,38 @@ _GONE_ON = {RunState.STARTING, RunState.RUNNING, RunState.STOPPING}
 _NUMBERS: tuple[tuple[str, str, Callable[[Snapshot], float | None]], ...] = (
     ("step", "Optimiser steps taken.", lambda now: now.step),
     ("epoch", "Passes over the data.", lambda now: now.epoch),
-    ("images_per_second", "Over the last steps.", lambda now: now.images_per_second),
-    ("seconds_per_step", "Over the last steps.", lambda now: now.seconds_per_step),
+    ("images_per_second", "Images a second over the last steps.", lambda now: now.images_per_second),
+    ("seconds_per_step", "Time of a step, over the last steps.", lambda now: now.seconds_per_step),
     (
         "data_wait_share",
         "Share of the last steps spent waiting for data.",
         lambda now: now.data_wait_share,
     ),
-    ("tflops_per_second", "Of each rank, for what the method asks.", lambda now: now.tflops_per_second),
-    ("mfu", "Share of the device's nominal peak.", lambda now: now.mfu),
-    ("mfu_achievable", "Share of what large products reach on the device.", lambda now: now.mfu_achievable),
+    (
+        "tflops_per_second",
+        "1e12 operations a second of each rank, for what the method asks.",
+        lambda now: now.tflops_per_second,
+    ),
+    ("mfu", "What the method asks, as a share of the device's nominal peak.", lambda now: now.mfu),
+    (
+        "mfu_achievable",
+        "The same as a share of what large products reach on the device.",
+        lambda now: now.mfu_achievable,
+    ),
     ("refilled_samples", "Samples replaced because of damage at rest.", lambda now: now.refilled),
     ("attempt", "Number of the start, from 0.", lambda now: now.attempt),
-    ("checkpoint_step", "Of the last checkpoint.", lambda now: now.last_checkpoint),
-    ("checkpoint_bytes", "Of its files.", lambda now: now.checkpoint.bytes if now.checkpoint else None),
-    ("checkpoint_stall_seconds", "Training stood still for it.", lambda now: _of_checkpoint(now, "stall_seconds")),
-    ("checkpoint_upload_seconds", "Until it was in the store.", lambda now: _of_checkpoint(now, "upload_seconds")),
+    ("checkpoint_step", "Step of the last checkpoint.", lambda now: now.last_checkpoint),
+    ("checkpoint_bytes", "Size of the last checkpoint.", lambda now: now.checkpoint.bytes if now.checkpoint else None),
+    (
+        "checkpoint_stall_seconds",
+        "For which training stood still for the last checkpoint.",
+        lambda now: _of_checkpoint(now, "stall_seconds"),
+    ),
+    (
+        "checkpoint_upload_seconds",
+        "Until the last checkpoint was in the store.",
+        lambda now: _of_checkpoint(now, "upload_seconds"),
+    ),
     ("warnings", "Monitors that tell a collapse.", lambda now: len(now.warnings)),
     ("progress_age_seconds", "Since the run last told anything.", lambda now: _age(now)),
 )
@@ -51,6 +68,8 @@ class _Watched(Protocol):
 
     restarts: int
 
+    @property
+    def held(self) -> HeldDevices: ...
     @property
     def age(self) -> float: ...
     def snapshots(self) -> Mapping[str, Snapshot]: ...
@@ -76,6 +95,10 @@ class RunGauges(Collector):
         yield GaugeMetricFamily(
             f"{_PREFIX}runner_age_seconds", "Since the runner last showed life.", value=self._runner.age
         )
+        held = CounterMetricFamily("synfarm_device_seconds", "Seconds that devices were held.", labels=["device"])
+        for kind, seconds in self._runner.held.seconds().items():
+            held.add_metric([kind], seconds)
+        yield held
         yield from _of_runs({run: now for run, now in known.items() if now.state in _GONE_ON})
 
 
@@ -90,7 +113,7 @@ def _of_runs(runs: Mapping[str, Snapshot]) -> Iterator[Metric]:
     monitor = _gauge(
         "run_monitor", "Everything else that the last step told: collapse, caches, checkpoints.", "run", "monitor"
     )
-    top1 = _gauge("run_eval_top1", "Of the newest evaluation of each name.", "run", "eval")
+    top1 = _gauge("run_eval_top1", "Accuracy of the newest evaluation of each name.", "run", "eval")
     seconds = _counter("run_step_seconds", "Time of steps by what it was spent on.", "run", "part")
     reading = _counter("run_reading", "Groups, requests, bytes and faults of reading, by name.", "run", "of")
     images = _counter("run_images", "Images trained on since this service follows the run.", "run")

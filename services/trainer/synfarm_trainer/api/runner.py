@@ -10,6 +10,7 @@ from synfarm.contracts.runs import RunEnded, RunSpec, RunState
 from synfarm.storage.protocol import StoreUnavailable
 from synfarm.telemetry import get_logger
 from synfarm_trainer.api.following import tell_ended
+from synfarm_trainer.api.held_devices import HeldDevices
 from synfarm_trainer.api.keeping import Closing, Keeper, Keeping, Life, RunnerLimits
 from synfarm_trainer.api.live import LiveRun, Snapshot
 from synfarm_trainer.api.placement import Placement
@@ -42,6 +43,7 @@ class Runner:
         self._wake = threading.Condition(self._lock)
         self._scanned = threading.Event()
         self.restarts = 0
+        self.held = HeldDevices()
         self._lives = [Life(self._closing) for _ in placement.sets]
         self._threads = [
             threading.Thread(target=self._main, args=(devices, life), name=f"runner-{number}", daemon=True)
@@ -245,7 +247,8 @@ class Runner:
             return
         keeper = Keeper(spec, live, devices, self._tools, life)
         try:
-            ended = keeper.keep(self._count_restart)
+            with self.held.by(spec, devices):
+                ended = keeper.keep(self._count_restart)
         except Closing:
             raise
         except Exception as error:  # noqa: BLE001 - costs this run, not those that wait behind it
