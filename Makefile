@@ -14,7 +14,7 @@ CONCEPTS ?=
 MINUTES ?= 20
 SEED ?=
 
-.PHONY: help setup lint format type test test-extras test-long chaos chaos-train fuzz demo e2e-compose bench bench-demo bench-loader bench-objectives bench-render bench-step schemas screenshots notebook constraints k8s-check image-sizes clean clean-venv
+.PHONY: help setup lint format type test test-extras test-long chaos chaos-train fuzz demo e2e-compose bench bench-demo bench-loader bench-objectives bench-render bench-step schemas screenshots notebook constraints k8s-check image-sizes metrics-page observability-check clean clean-venv
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -100,6 +100,13 @@ notebook: setup ## run docs/03-python-client.ipynb anew against a farm of its ow
 
 schemas: setup ## write docs/schemas anew from the contracts
 	$(PY) scripts/write_schemas.py
+
+metrics-page: setup ## write the tables of docs/09-observability.md anew from the services' metrics
+	$(PY) scripts/metrics_page.py
+
+observability-check: setup ## alerts, dashboards and configuration, with Prometheus' promtool (Debian: apt-get install prometheus)
+	@command -v promtool > /dev/null || { echo "promtool is not installed (Debian: apt-get install prometheus)"; exit 1; }
+	$(PY) -m pytest tests/observability $(ARGS)
 
 constraints: ## write constraints.txt from what .venv holds now
 	$(PY) scripts/constraints.py > constraints.txt.new

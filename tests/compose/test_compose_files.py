@@ -23,7 +23,10 @@ from synfarm_trainer.settings import TrainerSettings
 VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 THIRD_PARTY = {"redis", "store"}
 ONE_SHOT = {"bucket"}
-FILES = tuple(f"docker-compose{name}.yml" for name in ("", ".seaweedfs", ".keys", ".gpu", ".replicas"))
+FILES = (
+    *(f"docker-compose{name}.yml" for name in ("", ".seaweedfs", ".keys", ".gpu", ".replicas")),
+    "deploy/observability/compose.yml",
+)
 SETTINGS = {
     "bucket": ("synfarm.settings",),
     "caption-api": (
