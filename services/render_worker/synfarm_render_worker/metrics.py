@@ -55,6 +55,9 @@ class RenderMetrics:
             registry=self.registry,
         )  # fmt: skip
 
+        for prefetched in ("yes", "no"):
+            self._prefetched.labels(prefetched=prefetched)  # a rate needs a zero to begin at
+
     def _counter(self, name: str, what: str) -> Counter:
         return Counter(_PREFIX + name, what, registry=self.registry)
 

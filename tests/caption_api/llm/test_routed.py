@@ -32,6 +32,14 @@ async def test_work_is_spread_by_load_and_no_limit_is_passed(rig: MakeRig) -> No
     assert r.metric("in_flight", server="s0") == r.metric("waiting") == 0
 
 
+async def test_a_server_that_nobody_has_asked_for_anything_is_not_shown_as_away(rig: MakeRig) -> None:
+    r = rig("smol")
+    assert r.metric("breaker_state", server="s0", state="open") == 0
+    await r.ask()
+    assert r.metric("breaker_state", server="s0", state="closed") == 1
+    assert r.metric("tokens_total", server="s0") == 4
+
+
 async def test_the_server_with_the_smallest_share_of_its_places_taken_is_chosen(rig: MakeRig) -> None:
     r = rig("smol", "smol", limit=8, start=8, caps=(2, None))
     await asyncio.gather(r.ask(), r.ask())  # both have told what they are

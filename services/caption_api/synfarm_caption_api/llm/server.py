@@ -64,7 +64,6 @@ class Server:
         self._busy_rounds = 0
         self._timers: set[Handle] = set()
         self._probing: asyncio.Task[None] | None = None
-        metrics.entered(breaker.state)
         metrics.limit.set_function(lambda: float(limit.limit))
         metrics.in_flight.set_function(lambda: float(self._in_flight))
 
@@ -76,6 +75,8 @@ class Server:
             unfit: why a server with this model must not be used, if so.
         """
         self._changed, self._unfit = changed, unfit
+        # Not before: a process that has asked for nothing yet has no server that is away.
+        self._metrics.entered(self.state)
         self._start_probe()
 
     @property
