@@ -18,6 +18,8 @@ from synfarm.contracts.recipes import Recipe
 from synfarm.contracts.tries import TryRequest
 from synfarm.contracts.views import JobPlan
 from synfarm.idempotency import claim, recall
+from synfarm.planning.shard_bytes import estimated_bytes
+from synfarm.planning.unit_size import default_unit_size
 from synfarm.storage.protocol import ObjectMissing, ObjectStore
 from synfarm_caption_api.origin import Origin, Origins
 from synfarm_caption_api.prompts.draw import Drawer
@@ -27,8 +29,6 @@ from synfarm_caption_api.prompts.recipe_making import RecipeMaker
 from synfarm_caption_api.prompts.shipped import ShippedLibrary
 from synfarm_caption_api.prompts.sources import moved_shares
 from synfarm_caption_api.recipe_shelf import RecipeShelf
-from synfarm_caption_api.shard_size import estimated_bytes
-from synfarm_caption_api.unit_size import default_unit_size
 
 __all__ = ["Submission", "Submitter", "Trial"]
 

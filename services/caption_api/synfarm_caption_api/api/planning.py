@@ -17,6 +17,7 @@ from synfarm.contracts.jobs import JobSpec, Lane
 from synfarm.contracts.renders import skill
 from synfarm.contracts.views import JobPlan, Range
 from synfarm.contracts.workers import WorkerInfo
+from synfarm.planning.unit_size import guessed_seconds_per_image
 from synfarm.queue.presence import live_workers
 from synfarm.queue.rates import RateBook, UnitTiming, timing_of
 from synfarm.queue.serving import CAPTION, is_able, missing_workers, serves
@@ -25,7 +26,6 @@ from synfarm.storage.protocol import ObjectMissing, ObjectStore
 from synfarm.telemetry import get_logger
 from synfarm_caption_api.api.services import ApiServices
 from synfarm_caption_api.text_generator import GeneratorAway
-from synfarm_caption_api.unit_size import guessed_seconds_per_image
 
 __all__ = ["complete"]
 

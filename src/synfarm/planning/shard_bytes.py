@@ -7,7 +7,7 @@ from bisect import bisect_left
 
 from synfarm.contracts.jobs import JobSpec, RenderSettings
 
-__all__ = ["estimated_bytes"]
+__all__ = ["estimated_bytes", "group_bytes", "image_bytes"]
 
 _BITS = {
     "jpg": ((1, 0.5), (50, 0.85), (75, 1.2), (90, 2.1), (95, 3.2), (100, 8.5)),
@@ -24,11 +24,16 @@ _PROVENANCE = {"collage": 3500, "diffusers": 1000}
 
 def estimated_bytes(spec: JobSpec) -> int:
     """Bytes of all shards if no slot stays empty; for collages within a factor of two, for photographs a guess."""
-    group = spec.images_per_caption * (_image_bytes(spec.render) + _TAR) + _PROVENANCE[spec.render.renderer] + _TAR
-    return round(spec.captions * group)
+    return round(spec.captions * group_bytes(spec.render, spec.images_per_caption))
 
 
-def _image_bytes(render: RenderSettings) -> float:
+def group_bytes(render: RenderSettings, images_per_caption: int) -> float:
+    """Of one caption group in its tar: the images and the JSON, with headers and padding."""
+    return images_per_caption * (image_bytes(render) + _TAR) + _PROVENANCE[render.renderer] + _TAR
+
+
+def image_bytes(render: RenderSettings) -> float:
+    """Of one image as it is stored."""
     known = _BITS[render.image_format]
     place = max(1, bisect_left([quality for quality, _ in known], render.quality))
     (low, below), (high, above) = known[place - 1], known[place]
