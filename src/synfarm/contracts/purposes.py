@@ -35,3 +35,4 @@ class Purpose(StrEnum):
     REFILL = "train.refill"
     INIT = "train.init"
     VERIFY = "verify.sample"
+    SIMULATE = "plan.simulate"
