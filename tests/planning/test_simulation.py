@@ -102,6 +102,17 @@ def test_a_lost_worker_costs_no_more_than_the_unit_that_it_had() -> None:
     assert outcome.sends - outcome.committed <= outcome.lost_workers
 
 
+def test_a_loss_that_was_recorded_strikes_once_and_nobody_who_is_away() -> None:
+    """One worker of two is killed in its second unit, and again while it is away."""
+    losses = [{"worker": 0, "at": 100, "seconds": 40}, {"worker": 0, "at": 110}]
+    told = farm(units=4, render_workers=2, losses=losses, restart_seconds=5, lease_seconds=6)
+    outcome = simulate(told, 1)
+    assert (outcome.lost_workers, outcome.sends, outcome.committed) == (1, 5, 4)
+    assert outcome.lost_seconds == pytest.approx(100 - 62)
+    # The other worker has its second unit until 122, and then the one that was lost.
+    assert outcome.seconds == pytest.approx(122 + 60 + 3)
+
+
 def test_a_unit_of_a_lost_worker_waits_for_its_lease_unless_there_was_notice() -> None:
     """One worker, one loss; its successor is there at once, the unit is not."""
     alone = {"units": 1, "render_workers": 1, "preemptions_per_hour": 40, "lease_seconds": 300}

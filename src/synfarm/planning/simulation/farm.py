@@ -8,7 +8,7 @@ from pydantic import Field
 
 from synfarm.contracts.base import Contract
 
-__all__ = ["Outage", "Outcome", "SimulatedFarm"]
+__all__ = ["Loss", "Outage", "Outcome", "SimulatedFarm"]
 
 
 class Outage(Contract):
@@ -21,6 +21,15 @@ class Outage(Contract):
     @property
     def end(self) -> float:
         return self.at + self.seconds
+
+
+class Loss(Contract):
+    """A worker that is lost at a known time, ``at`` seconds after the start; nothing if none is there then."""
+
+    worker: int = Field(ge=0)
+    at: float = Field(ge=0)
+    seconds: float | None = Field(default=None, ge=0)
+    """Until its successor takes a unit; None: ``restart_seconds``."""
 
 
 class SimulatedFarm(Contract):
@@ -45,6 +54,8 @@ class SimulatedFarm(Contract):
     """A lost worker's unit is sent again two to three thirds of this later."""
     preemptions_per_hour: float = Field(default=0.0, ge=0)
     """Of one worker that is there."""
+    losses: tuple[Loss, ...] = ()
+    """Beside those by chance: what came of a day that was recorded."""
     notice: bool = False
     """Workers are warned and hand their unit back, so that nobody waits for its lease."""
     restart_seconds: float = Field(default=0.0, ge=0)

@@ -15,7 +15,7 @@ from enum import IntEnum
 
 from synfarm.contracts.purposes import Purpose
 from synfarm.contracts.randomness import bits, key_of, uniform
-from synfarm.planning.simulation.farm import Outage, Outcome, SimulatedFarm
+from synfarm.planning.simulation.farm import Loss, Outage, Outcome, SimulatedFarm
 
 __all__ = ["simulate"]
 
@@ -80,6 +80,8 @@ class _Run:
         farm = self._farm
         for worker in self._workers:
             self._plan_loss(worker)
+        for loss in farm.losses:
+            self._at(loss.at, lambda known=loss: self._strike(known))  # type: ignore[misc]
         for outage in self._redis:
             self._at(outage.at, lambda o=outage: self._redis_goes(o))  # type: ignore[misc]
         self._ask_for_pass(0.0)
@@ -231,7 +233,12 @@ class _Run:
 
         self._at(self._now - math.log(1 - chance) / rate, strikes)
 
-    def _lose_worker(self, worker: _Worker) -> None:
+    def _strike(self, loss: Loss) -> None:
+        worker = self._workers[loss.worker]
+        if not worker.absent:
+            self._lose_worker(worker, loss.seconds)
+
+    def _lose_worker(self, worker: _Worker, seconds: float | None = None) -> None:
         farm = self._farm
         self._lost_workers += 1
         units = {**worker.finishing, **({} if worker.unit is None else {worker.unit: worker.began})}
@@ -246,7 +253,7 @@ class _Run:
             thirds = 2 + self._chance(_Chance.LEASE, unit, self._begun[unit])
             wait = 0.0 if farm.notice else farm.lease_seconds * thirds / 3
             self._at(self._now + wait, lambda u=unit: self._send_again(u))  # type: ignore[misc]
-        self._leave(worker, self._now + farm.restart_seconds)
+        self._leave(worker, self._now + (farm.restart_seconds if seconds is None else seconds))
 
     def _send_again(self, unit: int) -> None:
         self._again.append(unit)
