@@ -14,7 +14,7 @@ CONCEPTS ?=
 MINUTES ?= 20
 SEED ?=
 
-.PHONY: help setup lint format type test test-extras test-long chaos chaos-train fuzz demo e2e-compose bench bench-demo bench-loader bench-objectives bench-render bench-step schemas screenshots notebook constraints k8s-check image-sizes metrics-page observability-check clean clean-venv
+.PHONY: help setup lint format type test test-extras test-long chaos chaos-train fuzz demo e2e-compose bench bench-demo bench-loader bench-objectives bench-render bench-step schemas screenshots notebook constraints k8s-check image-sizes metrics-page observability-check scale clean clean-venv
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -97,6 +97,9 @@ screenshots: setup ## pictures of the page and the report for docs/img, from the
 notebook: setup ## run docs/03-python-client.ipynb anew against a farm of its own (Jupyter's kernel goes into build/notebook)
 	test -d build/notebook/nbclient || .venv/bin/pip install --quiet --target build/notebook -c constraints.txt nbclient ipykernel
 	PYTHONPATH="$(CURDIR)/build/notebook" $(PY) scripts/run_notebook.py
+
+scale: setup ## write the tables of docs/scale.md anew by `synfarm plan`
+	$(PY) scripts/write_scale.py
 
 schemas: setup ## write docs/schemas anew from the contracts
 	$(PY) scripts/write_schemas.py

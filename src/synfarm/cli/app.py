@@ -20,6 +20,7 @@ from synfarm.cli.logs import logs
 from synfarm.cli.redraw import redraw
 from synfarm.cli.report import report
 from synfarm.cli.samples import samples
+from synfarm.cli.scale import plan
 from synfarm.cli.screen import open_closed_streams
 from synfarm.cli.status import status
 from synfarm.cli.up import up
@@ -78,6 +79,7 @@ for _command in (samples, redraw, report, workers):
 for _care in (verify, gc, export, backup, restore):
     app.command(rich_help_panel=_STORE)(_care)
 app.command("import", rich_help_panel=_STORE)(import_images)
+app.command(rich_help_panel="No farm")(plan)
 app.command("version")(_print_version)
 
 
