@@ -156,6 +156,8 @@ class Measured:
     """From the last commit until the job is seen to have ended."""
     restart: float
     """From a kill until the successor begins a unit."""
+    lag: float
+    """The last part of it: from when the successor answers."""
 
 
 async def _measure(farm: Farm, units: int, kills: int) -> Measured:
@@ -168,6 +170,7 @@ async def _measure(farm: Farm, units: int, kills: int) -> Measured:
     costs = [c.timings["cost"] for c in commits if c.unit >= len(farm.workers)]
     rest = [c.timings["total"] - c.timings["render"] for c in commits]
     unit = statistics.fmean(costs)
+    restart, lag = await _restarts(farm, 2 * units, kills)
     return Measured(
         job=seconds,
         unit=unit,
@@ -176,31 +179,36 @@ async def _measure(farm: Farm, units: int, kills: int) -> Measured:
         finish=statistics.median(rest),
         captions=first,
         end=(ended - max(c.committed_at for c in commits)).total_seconds(),
-        restart=await _restarts(farm, 2 * units, kills),
+        restart=restart,
+        lag=lag,
     )
 
 
-async def _restarts(farm: Farm, units: int, kills: int) -> float:
-    """Mean over so many kills, in a job of their own; of those whose successors came before its end."""
+async def _restarts(farm: Farm, units: int, kills: int) -> tuple[float, float]:
+    """(kill to the next unit, answer to the next unit), means over so many kills in a job of their own.
+
+    Of those kills whose successors came before its end.
+    """
     began = time.monotonic()
     job = (await farm.submit(units)).job
     await _first_captions(farm, job)
-    fallen: dict[int, datetime] = {}
+    fallen: dict[int, tuple[datetime, datetime]] = {}
     for number in range(kills):
         worker = farm.workers[number % len(farm.workers)]
         at = utc_now()
         await farm.kill(worker)
-        fallen[await farm.ready(worker)] = at
+        fallen[await farm.ready(worker)] = at, utc_now()
     heirs = {info.id: fallen[info.pid] for info in live_workers(farm.redis, _KEYS) if info.pid in fallen}
     await _ended(farm, job, began)
     first: dict[str, datetime] = {}
     for commit in farm.commits(job):
         start = commit.committed_at - timedelta(seconds=commit.timings["total"])
         first[commit.worker] = min(start, first.get(commit.worker, start))
-    away = [(first[name] - at).total_seconds() for name, at in heirs.items() if name in first]
-    if len(away) < 2:
-        raise RuntimeError(f"{kills} workers were killed, {len(away)} came back in time: take a larger first job")
-    return statistics.fmean(away)
+    times = [(first[name], *heirs[name]) for name in heirs if name in first]
+    if len(times) < 2:
+        raise RuntimeError(f"{kills} workers were killed, {len(times)} came back in time: take a larger first job")
+    away = statistics.fmean((begun - at).total_seconds() for begun, at, _ in times)
+    return away, statistics.fmean((begun - there).total_seconds() for begun, _, there in times)
 
 
 async def _first_captions(farm: Farm, job: str) -> float:
@@ -301,10 +309,15 @@ async def _run(chosen: argparse.Namespace) -> None:
             for number in range(chosen.rounds):
                 seconds, kills, noticed = await _killed_job(farm, chosen.large, chosen.kills, chosen.seed + number)
                 played = _foretold(chosen, measured, chosen.large, rate=chosen.kills)
-                known = _foretold(chosen, measured, chosen.large, kills=kills)
+                recorded = [_until_work(kill, measured.lag) for kill in kills]
+                known = _foretold(chosen, measured, chosen.large, kills=recorded)
                 lost = played.lost_workers
                 told = f"{len(kills)} kills ({lost.low:.0f} to {lost.high:.0f} foretold), {noticed} seen in work"
                 _say(_told(f"{chosen.large} units, {told}", played, known, measured.end, seconds))
+
+
+def _until_work(kill: Loss, lag: float) -> Loss:
+    return kill if kill.seconds is None else kill.model_copy(update={"seconds": max(0.0, kill.seconds + lag)})
 
 
 def _say(line: str) -> None:
