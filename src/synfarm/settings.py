@@ -21,6 +21,10 @@ class StoreSettings(BaseSettings):
     access_key: SecretStr = SecretStr("minioadmin")
     secret_key: SecretStr = SecretStr("minioadmin")
     secure: bool = False
+    """HTTPS."""
+    ca_file: Path | None = None
+    """With ``secure``: PEM file of the authorities that the server's certificate is proven by, in place of the
+    system's."""
     region: str = "us-east-1"
     bucket: str = "synfarm"
     prefix: str = ""
@@ -42,6 +46,7 @@ class ExportSettings(BaseSettings):
     access_key: SecretStr | None = None
     secret_key: SecretStr | None = None
     secure: bool | None = None
+    ca_file: Path | None = None
     region: str | None = None
 
 
@@ -51,6 +56,12 @@ class RedisSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SYNFARM_REDIS_", frozen=True)
 
     url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    """``rediss://`` is TLS: the server's certificate is always proven, its name too."""
+    ca_file: Path | None = None
+    """With ``rediss://``: PEM file of authorities that it is proven by, besides the system's."""
+    cert_file: Path | None = None
+    """With ``rediss://``: this process' own certificate, for a server that asks for one; ``key_file`` is its key."""
+    key_file: Path | None = None
     namespace: str = Field(default="synfarm", pattern=r"^[a-z0-9-]{1,40}$")
     """First part of every key and queue name, so that two farms may share a server."""
 

@@ -7,8 +7,9 @@ import sys
 
 import uvicorn
 
-from synfarm.settings import ProcessSettings, StoreSettings
-from synfarm.storage.opening import open_proven, tell_unusable
+from synfarm.queue.trust import refused_by_redis
+from synfarm.settings import ProcessSettings, RedisSettings, StoreSettings
+from synfarm.storage.opening import REFUSED, open_proven, tell_unusable
 from synfarm.storage.protocol import StoreError
 from synfarm.telemetry import configure_logging, get_logger
 from synfarm_caption_api.app import BindRefused, create_app
@@ -31,6 +32,8 @@ def main() -> int:
     """Serve until SIGTERM; the exit code."""
     process, settings = ProcessSettings(), ApiSettings()
     configure_logging(process.log_level, process.log_format, process="caption-api")
+    if refused_by_redis(RedisSettings()):
+        return REFUSED
     try:
         app = create_app(settings, open_proven(StoreSettings()), warmed=settle_heap)
     except StoreError as error:

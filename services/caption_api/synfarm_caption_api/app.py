@@ -18,6 +18,7 @@ from synfarm.queue.event_hub import EventHub
 from synfarm.queue.flags import FlagBook
 from synfarm.queue.keys import Keys
 from synfarm.queue.rate import RateLimit
+from synfarm.queue.trust import tls_options
 from synfarm.settings import AuthSettings, RedisSettings
 from synfarm.storage.protocol import ObjectStore
 from synfarm.telemetry import get_logger
@@ -77,7 +78,10 @@ def create_app(settings: ApiSettings, store: ObjectStore, *, warmed: Callable[[]
         redis_settings = RedisSettings()
         redis, keys = connect(redis_settings), Keys(redis_settings.namespace)
         events_redis = AsyncRedis.from_url(
-            redis_settings.url.get_secret_value(), decode_responses=True, health_check_interval=25
+            redis_settings.url.get_secret_value(),
+            decode_responses=True,
+            health_check_interval=25,
+            **tls_options(redis_settings),
         )
         flags, board = FlagBook(redis, keys, store), Board(redis, keys, RedisClock(redis))
         hub, generator = EventHub(events_redis, keys), await make_generator(LlmSettings(), metrics.registry)

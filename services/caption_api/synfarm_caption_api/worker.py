@@ -13,9 +13,10 @@ from synfarm.faults import Faults
 from synfarm.queue.dispatch import Dispatcher
 from synfarm.queue.patience import Patience
 from synfarm.queue.process import WorkerProcess, worker_info
+from synfarm.queue.trust import refused_by_redis
 from synfarm.queue.worker_metrics import UnitMetrics
 from synfarm.settings import ProcessSettings, RedisSettings, StoreSettings
-from synfarm.storage.opening import open_proven, tell_unusable
+from synfarm.storage.opening import REFUSED, open_proven, tell_unusable
 from synfarm.storage.protocol import StoreError
 from synfarm.telemetry import configure_logging, get_logger
 from synfarm_caption_api.caption_work import CaptionWork
@@ -35,6 +36,8 @@ def main() -> int:
         store = open_proven(StoreSettings())
     except StoreError as error:
         return tell_unusable(error)
+    if refused_by_redis(RedisSettings()):
+        return REFUSED
     faults = Faults(process.faults)
     info = worker_info("caption", slots=settings.units, model=llm.url)
     worker = WorkerProcess(

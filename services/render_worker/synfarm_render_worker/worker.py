@@ -11,6 +11,7 @@ from synfarm.faults import Faults
 from synfarm.queue.finishing import FinishingRoom
 from synfarm.queue.patience import Patience
 from synfarm.queue.process import WorkerProcess, worker_info
+from synfarm.queue.trust import refused_by_redis
 from synfarm.queue.unit import UnitFault
 from synfarm.settings import ProcessSettings, RedisSettings, StoreSettings
 from synfarm.storage.opening import REFUSED, open_proven, tell_unusable
@@ -52,6 +53,8 @@ def run(renderers: RendererFactory, settings: RenderWorkerSettings, metrics: Ren
         store = open_proven(StoreSettings())
     except StoreError as error:
         return tell_unusable(error)
+    if refused_by_redis(RedisSettings()):
+        return REFUSED
     faults, device = Faults(process.faults), DeviceClock()
     info = worker_info("render", capabilities=settings.capabilities)
     room = FinishingRoom(units=settings.finishing, size=settings.finishing_bytes)

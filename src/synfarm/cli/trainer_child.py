@@ -27,6 +27,7 @@ def store_environment(settings: StoreSettings) -> dict[str, str]:
         "ACCESS_KEY": settings.access_key.get_secret_value(),
         "SECRET_KEY": settings.secret_key.get_secret_value(),
         "SECURE": str(settings.secure),
+        **({} if settings.ca_file is None else {"CA_FILE": str(settings.ca_file)}),
         "REGION": settings.region,
         "BUCKET": settings.bucket,
         "PREFIX": settings.prefix,

@@ -10,6 +10,7 @@ from redis.retry import Retry
 from synfarm.contracts.renders import CAPTION_TASK, RENDER_TASK, Stage, UnitTask
 from synfarm.queue.keys import Keys
 from synfarm.queue.order import QueueOrder
+from synfarm.queue.trust import tls_options
 from synfarm.settings import RedisSettings
 
 __all__ = ["connect", "make_app", "send_task"]
@@ -22,6 +23,9 @@ def connect(settings: RedisSettings) -> Redis:
 
     Short time-outs and one second of retries: a worker whose Redis is away goes on rendering and commits, so nothing
     may block on it for long.
+
+    Raises:
+        RedisRefused: the settings of TLS cannot be used.
     """
     return Redis.from_url(
         settings.url.get_secret_value(),
@@ -31,6 +35,7 @@ def connect(settings: RedisSettings) -> Redis:
         socket_keepalive=True,
         health_check_interval=25,
         retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 3),
+        **tls_options(settings),
     )
 
 
@@ -42,6 +47,8 @@ def make_app(settings: RedisSettings, name: str = "synfarm", *, order: QueueOrde
     """
     app = Celery(name, broker=settings.url.get_secret_value(), backend=None, set_as_current=False)
     app.conf.update(
+        # Without options kombu takes any certificate for rediss://.
+        broker_use_ssl=tls_options(settings) or False,
         # A message is data. Pickle in a queue is remote code execution for whoever reaches Redis.
         accept_content=["json"],
         task_serializer="json",

@@ -26,6 +26,7 @@ from synfarm.storage.protocol import (
 )
 from synfarm.storage.reading_views import reader_of
 from synfarm.storage.s3_errors import CLIENT_ERRORS, RangeOutside, Refutation, translate
+from synfarm.storage.trust import trusting
 
 __all__ = ["MinioStore", "open_store"]
 
@@ -73,6 +74,10 @@ class MinioStore(ObjectStore):
         if any(part in {"", ".", ".."} for part in root.split("/")) and root:
             raise StoreRefused(f"SYNFARM_STORE_PREFIX must be plain segments like 'a/b', got {settings.prefix!r}")
         self._root = f"{root}/" if root else ""
+        if settings.ca_file is not None and not settings.secure:
+            raise StoreRefused(
+                "SYNFARM_STORE_CA_FILE is of use with SYNFARM_STORE_SECURE=true alone; set that, or unset it"
+            )
         self._bucket = settings.bucket
         self._attempts = settings.retries + 1
         # `retries=False`: urllib3 would send a body again behind our back, also one that must be sent once.
@@ -81,6 +86,7 @@ class MinioStore(ObjectStore):
             maxsize=settings.pool_size,
             block=True,
             retries=False,
+            ssl_context=trusting(settings.ca_file) if settings.secure else None,
             timeout=urllib3.Timeout(connect=settings.connect_timeout, read=settings.read_timeout),
         )
         try:

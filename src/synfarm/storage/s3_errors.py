@@ -8,6 +8,7 @@ import urllib3
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
 
 from synfarm.storage.protocol import ObjectMissing, StoreDamaged, StoreError, StoreRefused, StoreUnavailable
+from synfarm.storage.trust import untrusted
 
 __all__ = ["CLIENT_ERRORS", "RangeOutside", "Refutation", "translate"]
 
@@ -49,7 +50,8 @@ def translate(error: Exception, key: str) -> StoreError:
     code = error.code if isinstance(error, S3Error) else None
     text = f"{key}: {type(error).__name__}: {error}"
     if status is None:
-        return StoreUnavailable(text)
+        told = untrusted(error)
+        return StoreUnavailable(text) if told is None else StoreRefused(f"{key}: {told}")
     if status == 507 or code in _FULL_CODES:
         return StoreUnavailable(f"the object store is full: make room, and the work goes on by itself ({text})")
     if code in _CONDITION_CODES or status == 412:
@@ -64,4 +66,6 @@ def translate(error: Exception, key: str) -> StoreError:
         return RangeOutside(f"{key}: the range lies outside the object")
     if status == 404 and code != "NoSuchBucket":
         return ObjectMissing(key)
+    if status == 400:
+        text += "; a server that speaks TLS alone says so too: set SYNFARM_STORE_SECURE=true then"
     return StoreRefused(text)
