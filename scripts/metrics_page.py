@@ -14,11 +14,14 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from prometheus_client import CollectorRegistry
+from redis.exceptions import RedisError
 
 from synfarm.contracts.base import utc_now
 from synfarm.contracts.workers import WorkerInfo
+from synfarm.queue.keys import Keys
 from synfarm.queue.worker_metrics import UnitMetrics, WorkerCollector
 from synfarm_caption_api.api.metrics import ApiMetrics
+from synfarm_caption_api.api.work_metrics import WorkCollector
 from synfarm_caption_api.feeder.run import FeederPulse
 from synfarm_caption_api.llm.metrics import LlmMetrics
 from synfarm_llm_server.metrics import LlmMetrics as ServerMetrics
@@ -74,6 +77,7 @@ def exported() -> dict[str, list[Exported]]:
     presence = cast(Any, SimpleNamespace(info=lambda: info, hangs=lambda: False))
     api = ApiMetrics(FeederPulse()).registry
     LlmMetrics(api)
+    api.register(WorkCollector(cast(Any, SimpleNamespace(hkeys=_no_redis)), Keys("page")))
     captions = CollectorRegistry()
     LlmMetrics(captions)
     UnitMetrics("synfarm_caption_", captions)
@@ -95,6 +99,10 @@ def exported() -> dict[str, list[Exported]]:
         "trainer": trainer,
     }
     return {name: sorted(_of(registry), key=lambda metric: metric.name) for name, registry in registries.items()}
+
+
+def _no_redis(_: str) -> None:
+    raise RedisError
 
 
 def _of(registry: CollectorRegistry) -> Iterator[Exported]:

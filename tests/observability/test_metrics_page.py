@@ -8,7 +8,7 @@ from typing import Any
 BOUNDED = {
     # By the code: enumerations, routes and statuses of the API, terms of objectives, kinds.
     "capability", "device", "err", "eval", "kind", "le", "method", "monitor", "of", "outcome", "part", "prefetched",
-    "queue", "reason", "route", "stage", "state", "status", "term",
+    "queue", "reason", "route", "serves", "stage", "state", "status", "term",
     # By the installation: its language-model servers, and the runs that go on now.
     "run", "server",
 }  # fmt: skip
