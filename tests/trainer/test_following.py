@@ -17,9 +17,9 @@ from synfarm.contracts.runs import DatasetRef
 from synfarm.contracts.segments import RunSegment
 from synfarm.faults import Faults
 from synfarm.storage.memory import MemoryStore
-from synfarm.storage.protocol import ObjectStore, StoreUnavailable
+from synfarm.storage.protocol import ObjectStore
 from synfarm_trainer.checkpoint import Fenced
-from synfarm_trainer.data.manifest import DatasetInvalid, Increment, load_dataset
+from synfarm_trainer.data.manifest import DatasetInvalid
 from synfarm_trainer.ranks import Ranks
 from synfarm_trainer.segment_records import read_segments
 from synfarm_trainer.session import Session, Start
@@ -205,45 +205,6 @@ def test_columns_that_follow_their_part_change_nothing(runs: Runs, growing, writ
         assert segments[2].datasets[0].added[0].columns is None
         assert segments[3].datasets[0].added[0].columns is not None
         assert len(session._dataset.rows) == 64
-
-
-def _read_columns(store: MemoryStore) -> Counter[str]:
-    """Counts reads of columns from now on, by key."""
-    found: Counter[str] = Counter()
-    store.fault = lambda operation, key: found.update([key] if operation == "get_range" and "columns" in key else [])
-    return found
-
-
-def test_what_was_read_is_not_read_again_when_more_comes(runs: Runs, growing, write_run) -> None:
-    write_run(runs.store, growing.ref, follow=True, overrides=QUICK)
-    read, before = _read_columns(runs.store), []
-
-    def render(step: int) -> None:
-        if step == 2:
-            before.append(dict(read))
-            growing.grow(2)
-
-    session = runs.finish(action=render)
-    assert len(session._dataset.rows) == 48
-    first, *more = (part.columns.key for part in growing.parts)
-    assert before == [{first: read[first]}]
-    assert all(read[key] for key in more)
-
-
-def test_a_store_that_goes_away_costs_the_part_that_was_read(runs: Runs, growing) -> None:
-    growing.grow(3)
-    keys = [part.columns.key for part in growing.parts]
-    read = _read_columns(runs.store)
-    count = runs.store.fault
-
-    def away(operation: str, key: str) -> None:
-        count(operation, key)
-        if key == keys[2] and read[key] == 1:
-            raise StoreUnavailable(key)
-
-    runs.store.fault = away
-    assert len(load_dataset(runs.store, [Increment(JOB, 1, tuple(growing.parts))], views=4).rows) == 64
-    assert [read[key] - read[keys[0]] for key in keys] == [0, 0, 1, 0]
 
 
 def test_evaluations_look_at_what_is_held_out_at_their_time(runs: Runs, growing, write_run) -> None:
