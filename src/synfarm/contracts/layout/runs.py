@@ -109,7 +109,7 @@ def segment(run_id: str, number: int) -> str:
 
 
 def mix_changes_prefix(run_id: str) -> str:
-    return _run_prefix(run_id) + "weights/"
+    return run_prefix(run_id) + "weights/"
 
 
 def mix_change(run_id: str, number: int) -> str:
