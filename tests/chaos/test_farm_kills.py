@@ -64,7 +64,13 @@ async def test_kill_at_every_step_of_the_protocol_with_the_shipped_time_outs(far
         assert ended.counts.units_committed == 10
 
 
-@pytest.mark.parametrize("point", ["render.before_upload", "render.after_upload", "render.before_commit"])
+@pytest.mark.parametrize(
+    "point",
+    [
+        "render.after_upload",
+        *(pytest.param(f"render.before_{what}", marks=pytest.mark.long) for what in ("upload", "commit")),
+    ],
+)
 async def test_kill_of_a_render_worker_that_finishes_one_unit_and_has_drawn_the_next(
     farm: Any, quick: dict[str, str], tmp_path: Path, point: str
 ) -> None:

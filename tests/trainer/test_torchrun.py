@@ -83,7 +83,13 @@ def unbroken(tmp_path: Path, write_dataset, write_run, open_attempt, every_term)
 
 
 @pytest.mark.parametrize(
-    ("ranks", "threads", "parallel"), [(1, 4, "ordered"), (2, 1, "ordered"), (2, 1, "ddp"), (4, 1, "ordered")]
+    ("ranks", "threads", "parallel"),
+    [
+        (1, 4, "ordered"),
+        pytest.param(2, 1, "ordered", marks=pytest.mark.long),
+        (2, 1, "ddp"),
+        (4, 1, "ordered"),
+    ],
 )
 def test_a_killed_rank_costs_nothing_and_batches_do_not_depend_on_the_ranks(
     store_settings: StoreSettings,

@@ -176,10 +176,10 @@ def _assert_refilled(place: Place, metrics: dict[int, Any]) -> None:
 @pytest.mark.timeout(600)
 def test_a_run_among_faults_makes_the_losses_of_a_calm_one(place: Place) -> None:
     tell = Diary(1)
-    names = ("slow objects", "damage in transit", "store restarts", "store busy", "cache disk full", "store full")
+    names = ("slow objects", "damage in transit", "store restarts", "cache disk full")
     strikes = {**{name: STORE_FAULTS[name] for name in names}, "service stopped": PROCESS_FAULTS["service stopped"]}
-    found = _run(place, 2, 72, strikes, 1, tell)
-    calm = _run(place, 2, 72, {}, 1, tell)
+    found = _run(place, 2, 56, strikes, 1, tell)
+    calm = _run(place, 2, 56, {}, 1, tell)
     _assert_same(found, calm)
     _assert_refilled(place, found)
 
