@@ -31,7 +31,16 @@ SMALL: dict[str, object] = {
 }
 
 
-_MORE = [("rank", 1), ("rank", 2), ("rank", 3), ("agent", 2), ("agent", 3), ("service", 1), ("service", 2), ("service", 3)]
+_MORE = [
+    ("rank", 1),
+    ("rank", 2),
+    ("rank", 3),
+    ("agent", 2),
+    ("agent", 3),
+    ("service", 1),
+    ("service", 2),
+    ("service", 3),
+]
 """The other pairs, `make test-long`; `test_torchrun.py` kills a rank at 1, 2 and 4 ranks in `make test`."""
 
 
