@@ -49,6 +49,11 @@ def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     return True
 
 
+def selects_all(selector: Mapping[str, Any] | None) -> bool:
+    """However that is written."""
+    return not (selector or {}).get("matchLabels") and not (selector or {}).get("matchExpressions")
+
+
 @dataclass(frozen=True)
 class Workload:
     """One thing that makes pods."""

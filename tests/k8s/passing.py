@@ -7,7 +7,7 @@ connection needs both ends to allow it.
 
 from __future__ import annotations
 
-from tests.k8s.manifests import Manifests, Object, Workload, selects
+from tests.k8s.manifests import Manifests, Object, Workload, selects, selects_all
 
 
 def out(manifests: Manifests, source: Workload, target: Workload | None, port: int, protocol: str) -> bool:
@@ -84,4 +84,4 @@ def _peers(allowed: list[Object] | None, peer: Workload | str | None) -> bool:
 
 def shuts_all(spec: Object) -> bool:
     both = set(ways(spec)) == {"Ingress", "Egress"}
-    return both and not spec["podSelector"] and not spec.get("ingress") and not spec.get("egress")
+    return both and selects_all(spec["podSelector"]) and not spec.get("ingress") and not spec.get("egress")

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from tests.k8s import told
-from tests.k8s.broken import BROKEN, Farm
+from tests.k8s.broken import BROKEN
+from tests.k8s.changing import Farm
 from tests.k8s.checking import ALL
 from tests.k8s.manifests import Manifests, named
 from tests.k8s.runs import with_runs

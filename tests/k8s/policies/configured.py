@@ -78,7 +78,8 @@ def settings_given(manifests: Manifests) -> Iterator[str]:
     """What has a developer's own machine as its default is told to every process that uses it."""
     for workload in manifests.workloads:
         for container in workload.mains:
-            for name in sorted(_NEEDED.get(module_of(container) or "", set()) - {*environment(manifests, container)}):
+            given = {name for name, value in environment(manifests, container).items() if value != ""}
+            for name in sorted(_NEEDED.get(module_of(container) or "", set()) - given):
                 yield f"{workload.name}: is not given {name}"
 
 
@@ -87,7 +88,8 @@ def keys_asked_for(manifests: Manifests) -> Iterator[str]:
     for workload, module, given in _processes(manifests):
         if module in _APIS and given.get("SYNFARM_AUTH") == "off":
             yield f"{workload.name}: SYNFARM_AUTH is off"
-        if module in _APIS and given.get("SYNFARM_AUTH") != "off" and not given.get("SYNFARM_AUTH_KEYS_FILE"):
+        listens = module in {*_APIS, "synfarm_llm_server"}
+        if listens and given.get("SYNFARM_AUTH") != "off" and not given.get("SYNFARM_AUTH_KEYS_FILE"):
             yield f"{workload.name}: has no SYNFARM_AUTH_KEYS_FILE, so that it refuses to listen"
 
 

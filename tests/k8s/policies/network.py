@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
-from tests.k8s.manifests import REPO, Manifests, Object, Workload, module_of, named, selects
+from tests.k8s.manifests import REPO, Manifests, Object, Workload, module_of, named, selects, selects_all
 from tests.k8s.passing import into, out, shuts_all
 from tests.k8s.policies.references import asks_cluster
 from tests.k8s.policies.selectors import behind
@@ -37,7 +37,8 @@ def denied_by_default(manifests: Manifests) -> Iterator[str]:
         own = [
             policy
             for policy in manifests.of("NetworkPolicy")
-            if policy["spec"]["podSelector"] and selects(policy["spec"]["podSelector"], workload.labels)
+            if not selects_all(policy["spec"]["podSelector"])
+            and selects(policy["spec"]["podSelector"], workload.labels)
         ]
         if not own:
             yield f"{workload.name}: has no NetworkPolicy of its own"
@@ -49,13 +50,23 @@ def narrow_policies(manifests: Manifests) -> Iterator[str]:
         spec = policy["spec"]
         for way, side in (("ingress", "from"), ("egress", "to")):
             for rule in spec.get(way) or []:
-                if not rule.get(side):
+                ports = {port.get("port") for port in rule.get("ports") or []}
+                if not rule.get(side) or any(_everybody(peer) for peer in rule[side]):
                     yield f"{named(policy)}: a rule of its {way} is for everybody"
                 # Pods of one run choose their ports themselves.
-                elif not rule.get("ports") and rule[side] != [{"podSelector": spec["podSelector"]}]:
+                elif (not ports or None in ports) and rule[side] != [{"podSelector": spec["podSelector"]}]:
                     yield f"{named(policy)}: a rule of its {way} is for every port"
-                if not spec["podSelector"] and {port.get("port") for port in rule.get("ports") or []} != {53}:
+                if selects_all(spec["podSelector"]) and ports != {53}:
                     yield f"{named(policy)}: opens more than DNS to every pod"
+
+
+def _everybody(peer: Object) -> bool:
+    """All pods of a namespace that is not told, or of all namespaces."""
+    if "ipBlock" in peer:
+        return not peer["ipBlock"].get("cidr")
+    if "namespaceSelector" in peer:
+        return selects_all(peer["namespaceSelector"])
+    return selects_all(peer.get("podSelector"))
 
 
 def apis_reached(manifests: Manifests) -> Iterator[str]:

@@ -39,6 +39,11 @@ def whole_pods(manifests: Manifests) -> Iterator[str]:
     for workload in manifests.workloads:
         if not workload.mains:
             yield f"{workload.name}: has no container"
+        for each in workload.containers:
+            sources = [source.keys() - {"prefix"} for source in each.get("envFrom", [])]
+            sources += [variable["valueFrom"].keys() for variable in each.get("env", []) if "valueFrom" in variable]
+            if not all(len(source) == 1 for source in sources):
+                yield f"{workload.name}: {each['name']}: a variable has no source"
         again = workload.pod.get("restartPolicy", "Always")
         if (again == "Always") is not workload.stays:
             yield f"{workload.name}: a {workload.kind} cannot have the restartPolicy {again}"

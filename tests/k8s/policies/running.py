@@ -93,6 +93,8 @@ def probed(manifests: Manifests) -> Iterator[str]:
 def _port_faults(workload: Workload, probe: Object | None) -> Iterator[str]:
     if probe is not None and len(probe.keys() & {"httpGet", "tcpSocket", "grpc", "exec"}) != 1:
         yield "asks nothing"
+    if probe is not None and "httpGet" in probe and not probe["httpGet"].get("path"):
+        yield "asks the web page, for it names no path"
     for action in ("httpGet", "tcpSocket", "grpc"):
         port = ((probe or {}).get(action) or {}).get("port")
         if port is not None and port not in workload.ports and port not in workload.ports.values():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tests.k8s.manifests import Manifests, Object, Workload, named, selects
+from tests.k8s.manifests import Manifests, Object, Workload, named, selects, selects_all
 
 
 def selectors_match(manifests: Manifests) -> Iterator[str]:
@@ -14,7 +14,7 @@ def selectors_match(manifests: Manifests) -> Iterator[str]:
         if workload.stays:
             yield from _of_workload(manifests, workload)
         for spread in workload.pod.get("topologySpreadConstraints", []):
-            if not selects(spread.get("labelSelector", {}), workload.labels):
+            if selects_all(spread.get("labelSelector")) or not selects(spread["labelSelector"], workload.labels):
                 yield f"{workload.name}: a topologySpreadConstraint counts other pods than its own"
     for service in manifests.of("Service"):
         if not behind(manifests, service):
@@ -47,6 +47,8 @@ def _of_workload(manifests: Manifests, workload: Workload) -> Iterator[str]:
 def service_ports(manifests: Manifests) -> Iterator[str]:
     """Each leads to a port that a container of its pods has."""
     for service in manifests.of("Service"):
+        if not service["spec"].get("ports"):
+            yield f"{named(service)}: has no port"
         for port in service["spec"].get("ports", []):
             target = port.get("targetPort", port["port"])
             for workload in behind(manifests, service):

@@ -32,6 +32,12 @@ def bounded_scratch(manifests: Manifests) -> Iterator[str]:
             # A volume that says nothing but its name is an emptyDir.
             if volume.keys() == {"name"} or ("emptyDir" in volume and "sizeLimit" not in (volume["emptyDir"] or {})):
                 yield f"{workload.name}: volume {volume['name']}: its emptyDir has no sizeLimit"
+        shared = {
+            mount["name"] for each in workload.mains for mount in _mounts(each) if mount["mountPath"] == "/dev/shm"
+        }
+        for volume in workload.pod.get("volumes", []):
+            if volume["name"] in shared and (volume.get("emptyDir") or {}).get("medium") != "Memory":
+                yield f"{workload.name}: volume {volume['name']}: /dev/shm is no memory"
 
 
 def claims_hold(manifests: Manifests) -> Iterator[str]:
@@ -102,10 +108,12 @@ def image_variables(module: str) -> dict[str, str]:
 def _mount(container: Object, path: str) -> Object | None:
     """The mount that a path lies on, the innermost."""
     place = PurePosixPath(path)
-    mounts: list[Object] = [
-        each for each in container.get("volumeMounts", []) if place.is_relative_to(each["mountPath"])
-    ]
+    mounts: list[Object] = [each for each in _mounts(container) if place.is_relative_to(each["mountPath"])]
     return max(mounts, key=lambda each: len(each["mountPath"]), default=None)
+
+
+def _mounts(container: Object) -> list[Object]:
+    return list(container.get("volumeMounts", []))
 
 
 def _is(volume: Object, mount: Object) -> bool:
