@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from functools import cache
@@ -38,8 +39,14 @@ def built() -> Callable[[str], Manifests]:
     return _built
 
 
+@cache
+def _example() -> str:
+    """As JSON: the file's anchors make objects that are one, and here each is its own."""
+    return json.dumps(yaml.load((Path(__file__).parent / "example.yaml").read_text(), yaml.CSafeLoader))
+
+
 @pytest.fixture
 def example() -> list[dict[str, Any]]:
     """Objects of tests/k8s/example.yaml, for a test to change."""
-    found: list[dict[str, Any]] = yaml.load((Path(__file__).parent / "example.yaml").read_text(), yaml.CSafeLoader)
+    found: list[dict[str, Any]] = json.loads(_example())
     return found

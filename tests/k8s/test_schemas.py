@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -40,7 +39,7 @@ def test_the_example_and_its_run_have_no_fault(example: list[dict[str, Any]]) ->
     ],
 )
 def test_a_field_that_is_not_there_is_refused(example: list[dict[str, Any]], name: str, path: str, told: str) -> None:
-    farm = {named(thing): copy.deepcopy(thing) for thing in with_runs(Manifests(example)).things}
+    farm = {named(thing): thing for thing in with_runs(Manifests(example)).things}
     place: Any = farm[name]
     steps = path.split(".")
     for step in steps[:-1]:
