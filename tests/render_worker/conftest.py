@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -83,3 +85,11 @@ def floats(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
         return torch.cat(parts)[: len(requests)].numpy()
 
     return caught
+
+
+@pytest.fixture
+def impatient_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub's library tries for twenty seconds; with this it does not wait between."""
+    from huggingface_hub.utils import _http
+
+    monkeypatch.setattr(_http, "time", SimpleNamespace(sleep=lambda _: None, time=time.time))

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.render_worker.fake_hub import COMMIT, FakeHub
+from tests.render_worker.fake_hub import COMMIT, FakeHub, serving
 
 from synfarm.contracts.jobs import RenderSettings
 from synfarm.queue.unit import EnvironmentFault, UnitFault
 from synfarm_render_worker.model_files import ModelFiles
+
+
+@pytest.fixture
+def hub(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    copy = shutil.copytree(models / "sd", tmp_path / "served")
+    (copy / "unet" / "diffusion_pytorch_model.fp16.safetensors").write_bytes(b"another variant")
+    (copy / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"a pickle")
+    (copy / "safety_checker").mkdir()
+    (copy / "safety_checker" / "model.safetensors").write_bytes(b"large")
+    with serving(copy, tmp_path / "hub-cache", monkeypatch) as server:
+        yield server
 
 
 def find(name: str = "hub/model", revision: str | None = COMMIT, root: Path | None = None) -> Path:

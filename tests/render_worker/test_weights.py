@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.render_worker.fake_hub import COMMIT, FakeHub
+from tests.render_worker.fake_hub import COMMIT, FakeHub, serving
 
 from synfarm_render_worker.model_files import ModelFiles
 from synfarm_render_worker.weights import main
@@ -15,16 +16,26 @@ MODEL = f"hub/model@{COMMIT}"
 
 
 @pytest.fixture
-def language_model(hub: FakeHub) -> None:
-    """Turns what the hub serves into a language model with everything that is not wanted of one."""
-    (hub.folder / "config.json").write_text("{}")
-    (hub.folder / "model-00001-of-00002.safetensors").write_bytes(b"1" * 1000)
-    (hub.folder / "model-00002-of-00002.safetensors").write_bytes(b"2" * 1000)
-    (hub.folder / "tokenizer.json").write_text("{}")
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """Its one repository is both a pipeline and a language model, with all that is not wanted of either."""
+    served = tmp_path / "served"
+    (served / "unet").mkdir(parents=True)
     parts = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
-    (hub.folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": parts}))
-    (hub.folder / "consolidated.safetensors").write_bytes(b"the same again")
-    (hub.folder / "pytorch_model.bin").write_bytes(b"a pickle")
+    for name, content in {
+        "model_index.json": "{}",
+        "unet/config.json": "{}",
+        "unet/diffusion_pytorch_model.safetensors": "weights",
+        "config.json": "{}",
+        "tokenizer.json": "{}",
+        "model.safetensors.index.json": json.dumps({"weight_map": parts}),
+        "model-00001-of-00002.safetensors": "1" * 1000,
+        "model-00002-of-00002.safetensors": "2" * 1000,
+        "consolidated.safetensors": "the same again",
+        "pytorch_model.bin": "a pickle",
+    }.items():
+        (served / name).write_text(content)
+    with serving(served, tmp_path / "hub-cache", monkeypatch) as server:
+        yield server
 
 
 def test_a_pipeline_is_found_by_the_worker_without_the_hub(
@@ -35,11 +46,10 @@ def test_a_pipeline_is_found_by_the_worker_without_the_hub(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     asked = len(hub.asked)
     folder = ModelFiles(None).find("render", "hub/model", COMMIT)
-    assert json.loads((folder / "model_index.json").read_text())["_class_name"] == "StableDiffusionPipeline"
+    assert (folder / "unet" / "diffusion_pytorch_model.safetensors").read_text() == "weights"
     assert len(hub.asked) == asked
 
 
-@pytest.mark.usefixtures("language_model")
 def test_a_language_model_becomes_a_folder_of_plain_files(hub: FakeHub, tmp_path: Path) -> None:
     assert main(["--llm", MODEL, "--llm-folder", str(tmp_path / "llm")]) == 0
     folder = tmp_path / "llm" / MODEL
@@ -51,7 +61,7 @@ def test_a_language_model_becomes_a_folder_of_plain_files(hub: FakeHub, tmp_path
     assert len(hub.asked) == asked, "what is there is not asked for again"
 
 
-@pytest.mark.usefixtures("language_model", "impatient_hub")
+@pytest.mark.usefixtures("impatient_hub")
 @pytest.mark.parametrize("answer", [(403, "GatedRepo"), (503, "")])
 def test_half_a_model_never_gets_the_name_of_a_whole_one(
     hub: FakeHub, tmp_path: Path, answer: tuple[int, str], capsys: pytest.CaptureFixture[str]
@@ -71,7 +81,6 @@ def test_half_a_model_never_gets_the_name_of_a_whole_one(
     assert (folder / "model-00002-of-00002.safetensors").read_bytes() == b"2" * 1000
 
 
-@pytest.mark.usefixtures("language_model")
 @pytest.mark.parametrize("gone", ["config.json", "tokenizer.json", "model-00002-of-00002.safetensors"])
 def test_what_a_repository_lacks_is_named(
     hub: FakeHub, tmp_path: Path, gone: str, capsys: pytest.CaptureFixture[str]
