@@ -4,7 +4,9 @@
     python3 scripts/image_sizes.py synfarm/render-worker-gpu:dev redis:7
 
 Read from `docker save`. Compressed is what gzip at its usual level makes of each layer, as a push does. A layer that
-several images share is counted in each of them, and once in the last line. Python's own library is all that it needs.
+several images share is counted in each of them, and once in the last line. A layer is called what the image's history
+calls it, and BuildKit (seen with Docker 28.2) may give it the words of another stage that begins alike. Python's own
+library is all that it needs.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import tarfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from posixpath import dirname, join, normpath
 from typing import IO, Any
 
 OURS = ("caption-api", "render-worker", "trainer", "llm-server")
@@ -78,10 +81,12 @@ def measure(stream: IO[bytes]) -> dict[str, list[Layer]]:
         Unreadable
     """
     blobs: dict[str, Blob] = {}
+    links: dict[str, str] = {}
     with tarfile.open(fileobj=stream, mode="r|") as archive:
         for member in archive:
-            content = archive.extractfile(member) if member.isfile() else None
-            if content is not None:
+            if member.issym():  # a layer that stands there already, for another image
+                links[member.name] = normpath(join(dirname(member.name), member.linkname))
+            elif member.isfile() and (content := archive.extractfile(member)) is not None:
                 blobs[member.name] = read_blob(content)
     if "manifest.json" not in blobs:
         raise Unreadable("there is no manifest.json in it")
@@ -91,9 +96,12 @@ def measure(stream: IO[bytes]) -> dict[str, list[Layer]]:
         instructions = [step.get("created_by", "") for step in config["history"] if not step.get("empty_layer")]
         if len(instructions) != len(entry["Layers"]):  # an imported image tells nothing of its layers
             instructions = [""] * len(entry["Layers"])
+        paths = [links.get(path, path) for path in entry["Layers"]]
+        if missing := [path for path in paths if path not in blobs]:
+            raise Unreadable(f"the layer {missing[0]} is not in it")
         layers = [
             Layer(path, blobs[path].unpacked, blobs[path].compressed, in_words(made_by))
-            for path, made_by in zip(entry["Layers"], instructions, strict=True)
+            for path, made_by in zip(paths, instructions, strict=True)
         ]
         for name in entry["RepoTags"] or [entry["Config"]]:
             images[name] = layers

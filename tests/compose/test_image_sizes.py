@@ -23,11 +23,16 @@ def script(root: Path) -> Mapping[str, Any]:
 BASE, NOISE = b"\0" * 3_000_000, os.urandom(1_000_000)
 
 
-def archive(files: Mapping[str, bytes]) -> io.BytesIO:
+def archive(files: Mapping[str, bytes | str]) -> io.BytesIO:
+    """Files, and links where a path stands for the content."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as tar:
         for name, data in files.items():
             member = tarfile.TarInfo(name)
+            if isinstance(data, str):
+                member.type, member.linkname = tarfile.SYMTYPE, data
+                tar.addfile(member)
+                continue
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
     stream.seek(0)
@@ -40,12 +45,13 @@ def saved(base: bytes = BASE, noise: bytes = NOISE) -> io.BytesIO:
     config = {"history": [{}, {"created_by": "USER 10001", "empty_layer": True}, {"created_by": run}]}
     manifest = [
         {"Config": "blobs/1", "RepoTags": ["small:1"], "Layers": ["blobs/base"]},
-        {"Config": "blobs/2", "RepoTags": ["large:1"], "Layers": ["blobs/base", "blobs/noise"]},
+        {"Config": "blobs/2", "RepoTags": ["large:1"], "Layers": ["2/base", "blobs/noise"]},
     ]
     return archive(
         {
             "blobs/base": base,
             "blobs/1": json.dumps({"history": [{}]}).encode(),
+            "2/base": "../blobs/base",
             "blobs/noise": noise,
             "blobs/2": json.dumps(config).encode(),
             "manifest.json": json.dumps(manifest).encode(),
