@@ -87,3 +87,5 @@ class ProcessSettings(BaseSettings):
     log_format: Literal["console", "json"] = "json"
     faults: str = ""
     """Fault hooks for tests, see :mod:`synfarm.faults`."""
+    tracing: Literal["off", "otlp"] = "off"
+    """``otlp``: traces of jobs go to where ``OTEL_EXPORTER_OTLP_ENDPOINT`` says (extra ``tracing``)."""

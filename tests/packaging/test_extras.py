@@ -104,6 +104,8 @@ def fresh(
 
 def imports_everything(environment: FreshEnvironment, extra: str) -> list[str]:
     service, without = PARTS[extra]
+    if extra != "all":  # an extra of its own, beside any of these
+        without = (*without, "synfarm.tracing.otel")
     packages = ["synfarm", *([service] if service else [])]
     if extra == "all":
         packages += [name for name, _ in PARTS.values() if name]

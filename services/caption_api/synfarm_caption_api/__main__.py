@@ -12,6 +12,7 @@ from synfarm.settings import ProcessSettings, RedisSettings, StoreSettings
 from synfarm.storage.opening import REFUSED, open_proven, tell_unusable
 from synfarm.storage.protocol import StoreError
 from synfarm.telemetry import configure_logging, get_logger
+from synfarm.tracing import TracingMissing
 from synfarm_caption_api.app import BindRefused, create_app
 from synfarm_caption_api.settings import ApiSettings
 
@@ -40,6 +41,9 @@ def main() -> int:
         return tell_unusable(error)
     except BindRefused as error:
         get_logger(__name__).error("bind_refused", reason=str(error))
+        return 2
+    except TracingMissing as error:
+        get_logger(__name__).error("tracing_refused", reason=str(error))
         return 2
     # Open event streams would hold a stopping server for ever.
     uvicorn.run(

@@ -19,9 +19,10 @@ from synfarm.queue.flags import FlagBook
 from synfarm.queue.keys import Keys
 from synfarm.queue.rate import RateLimit
 from synfarm.queue.trust import tls_options
-from synfarm.settings import AuthSettings, RedisSettings
+from synfarm.settings import AuthSettings, ProcessSettings, RedisSettings
 from synfarm.storage.protocol import ObjectStore
 from synfarm.telemetry import get_logger
+from synfarm.tracing import open_tracing
 from synfarm_caption_api.api.application import make_application
 from synfarm_caption_api.api.asks import Asks
 from synfarm_caption_api.api.metrics import ApiMetrics
@@ -58,6 +59,7 @@ def create_app(settings: ApiSettings, store: ObjectStore, *, warmed: Callable[[]
 
     Raises:
         BindRefused: no keys, and ``host`` is not loopback.
+        TracingMissing: traces are asked for without their libraries.
     """
     auth = AuthSettings()
     keys_known = load_keys(auth.auth_keys_file)
@@ -68,6 +70,7 @@ def create_app(settings: ApiSettings, store: ObjectStore, *, warmed: Callable[[]
         )
     if auth.auth == "off":
         _log.warning("auth_off", meaning="whoever reaches this server is its admin")
+    tracing = open_tracing(ProcessSettings().tracing, "caption-api")
     pulse = FeederPulse() if settings.feeder else None
     metrics = ApiMetrics(pulse)
     trainer_url = WebSettings().trainer_url
@@ -91,7 +94,7 @@ def create_app(settings: ApiSettings, store: ObjectStore, *, warmed: Callable[[]
         crew = Crew(redis, keys, fresh_seconds=settings.fresh_seconds, start_seconds=_WORKERS_START_SECONDS)
         jobs = JobReader(store, board, flags, crew, fresh_seconds=settings.fresh_seconds)
         app.state.admit = RateLimit(events_redis, keys)
-        submitter = Submitter(store, vocabulary, pools)
+        submitter = Submitter(store, vocabulary, pools, tracing=tracing)
         app.state.services = ApiServices(
             store=store,
             redis=redis,
@@ -146,6 +149,7 @@ def create_app(settings: ApiSettings, store: ObjectStore, *, warmed: Callable[[]
             await generator.aclose()
             samples.close()
             reports.close()
+            tracing.close()
             if trainer is not None:
                 await trainer.aclose()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +22,7 @@ from synfarm.idempotency import claim, recall
 from synfarm.planning.shard_bytes import estimated_bytes
 from synfarm.planning.unit_size import default_unit_size
 from synfarm.storage.protocol import ObjectMissing, ObjectStore
+from synfarm.tracing import Tracing
 from synfarm_caption_api.origin import Origin, Origins
 from synfarm_caption_api.prompts.draw import Drawer
 from synfarm_caption_api.prompts.library import Library
@@ -61,10 +63,15 @@ class Submitter:
     """Takes job requests; thread-safe. Costs a few small writes, whatever the size of the job."""
 
     def __init__(
-        self, store: ObjectStore, vocabulary: Sequence[Concept], pools: Pools, library: Library | None = None
+        self,
+        store: ObjectStore,
+        vocabulary: Sequence[Concept],
+        pools: Pools,
+        library: Library | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         """``library``: the concept sets that all owners share, by default those that ship."""
-        self._store, self._pools = store, pools
+        self._store, self._pools, self._tracing = store, pools, tracing or Tracing()
         shipped = library or ShippedLibrary()
         self._recipes = RecipeMaker(shipped, pools)
         self._origins = Origins(store, vocabulary, self._recipes, shipped)
@@ -82,6 +89,7 @@ class Submitter:
                 key stands for another body.
             StoreError: the store is away; send the same request with the same key again.
         """
+        began = time.time()
         try:
             origin = self._origins.settle(request, owner)
         except ProblemError:
@@ -109,7 +117,10 @@ class Submitter:
         if not self._store.create(layout.job(spec.job), spec.to_bytes()):
             # Made before by the same key, perhaps by an older version with other defaults: what is frozen counts.
             spec = JobSpec.from_bytes(self._store.get(layout.job(spec.job)))
-        return self._complete(spec, request, created=created)
+        made = self._complete(spec, request, created=created)
+        if created:
+            self._tracing.job_made(spec.job, began)
+        return made
 
     def _made_before(self, request: JobRequest, owner: str, key: str) -> JobSpec | None:
         """The job that this key and body have made, if it is there."""

@@ -19,6 +19,7 @@ from synfarm.settings import ProcessSettings, RedisSettings, StoreSettings
 from synfarm.storage.opening import REFUSED, open_proven, tell_unusable
 from synfarm.storage.protocol import StoreError
 from synfarm.telemetry import configure_logging, get_logger
+from synfarm.tracing import TracingMissing, open_tracing
 from synfarm_caption_api.caption_work import CaptionWork
 from synfarm_caption_api.generators import make_generator
 from synfarm_caption_api.loop_thread import LoopThread
@@ -34,8 +35,12 @@ def main() -> int:
     configure_logging(process.log_level, process.log_format, process="caption-worker")
     try:
         store = open_proven(StoreSettings())
+        tracing = open_tracing(process.tracing, "caption-worker")
     except StoreError as error:
         return tell_unusable(error)
+    except TracingMissing as error:
+        get_logger(__name__).error("tracing_refused", reason=str(error))
+        return REFUSED
     if refused_by_redis(RedisSettings()):
         return REFUSED
     faults = Faults(process.faults)
@@ -47,6 +52,7 @@ def main() -> int:
         faults=faults,
         grace_seconds=settings.grace_seconds,
         patience=Patience(settings.stall_seconds),
+        tracing=tracing,
     )
     loop = LoopThread()
     registry = CollectorRegistry()
@@ -54,7 +60,7 @@ def main() -> int:
     work = CaptionWork(
         store=store,
         board=worker.board,
-        dispatcher=Dispatcher(worker.app, worker.board),
+        dispatcher=Dispatcher(worker.app, worker.board, tracing),
         generator=generator,
         loop=loop,
         pools=load_pools(),
@@ -70,6 +76,7 @@ def main() -> int:
     finally:
         loop.run(generator.aclose())
         loop.close()
+        tracing.close()
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from synfarm.queue.lease import Interrupt, Lease, UnitInterrupted
 from synfarm.queue.unit import UnitFault
 from synfarm.storage.protocol import ObjectMissing, ObjectStore, StoreUnavailable
 from synfarm.telemetry import get_logger
+from synfarm.tracing import Tracing
 from synfarm_render_worker.device_clock import DeviceClock
 from synfarm_render_worker.drawing import DrawnUnit, UnitDrawer
 from synfarm_render_worker.metrics import RenderMetrics
@@ -86,6 +87,7 @@ class UnitRenderer:
         device: DeviceClock | None = None,
         prefetch: CaptionPrefetch | None = None,
         loaded: Callable[[Renderer], None] = lambda _: None,
+        tracing: Tracing | None = None,
     ) -> None:
         """
         Args:
@@ -94,7 +96,7 @@ class UnitRenderer:
         self._store, self._board, self._faults = store, board, faults
         self._renderers, self._drawer, self._metrics, self._worker = renderers, drawer, metrics, worker
         self._device, self._prefetch, self._loaded = device or DeviceClock(), prefetch, loaded
-        self._last_drawn = float("-inf")
+        self._last_drawn, self._tracing = float("-inf"), tracing or Tracing()
 
     def work(self, spec: JobSpec, task: UnitTask, lease: Lease) -> Finishing:
         """Draw the unit; what is returned commits it (or sees that another worker committed it first).
@@ -104,7 +106,8 @@ class UnitRenderer:
             UnitInterrupted: it must be let go.
             StoreUnavailable: the store is away.
         """
-        with self._device.unit(), nullcontext() if self._prefetch is None else self._prefetch.unit():
+        reading_ahead = nullcontext() if self._prefetch is None else self._prefetch.unit()
+        with self._device.unit(), reading_ahead, self._tracing.part("draw"):
             drawn = self._drawn(spec, task, lease, time.monotonic())
         return Finishing(lambda: self._finish(drawn), 0 if drawn.images is None else drawn.images.size)
 
@@ -131,7 +134,8 @@ class UnitRenderer:
         shard = None if drawn.images is None else self._shard(drawn, drawn.images, timings)
         if shard is not None:
             drawn.lease.check(drawn=True)
-            self._upload(drawn.task.unit, shard, drawn.lease, timings)
+            with self._tracing.part("upload"):
+                self._upload(drawn.task.unit, shard, drawn.lease, timings)
         timings["total"] = time.monotonic() - drawn.began
         timings["cost"] = min(timings["total"], drawn.cost)
         commit = Commit(
@@ -148,7 +152,8 @@ class UnitRenderer:
             measures={} if drawn.images is None else _measures(drawn.images),
             versions=dict(drawn.by.versions),
         )
-        self._commit(commit)
+        with self._tracing.part("commit"):
+            self._commit(commit)
 
     def _captions(self, task: UnitTask) -> bytes:
         try:

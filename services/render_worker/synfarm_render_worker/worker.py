@@ -17,6 +17,7 @@ from synfarm.settings import ProcessSettings, RedisSettings, StoreSettings
 from synfarm.storage.opening import REFUSED, open_proven, tell_unusable
 from synfarm.storage.protocol import StoreError
 from synfarm.telemetry import configure_logging, get_logger
+from synfarm.tracing import TracingMissing, open_tracing
 from synfarm_render_worker.device_clock import DeviceClock
 from synfarm_render_worker.drawing import UnitDrawer
 from synfarm_render_worker.loading import ToldLoading, preload
@@ -51,8 +52,12 @@ def run(renderers: RendererFactory, settings: RenderWorkerSettings, metrics: Ren
     configure_logging(process.log_level, process.log_format, process="render-worker")
     try:
         store = open_proven(StoreSettings())
+        tracing = open_tracing(process.tracing, "render-worker")
     except StoreError as error:
         return tell_unusable(error)
+    except TracingMissing as error:
+        get_logger(__name__).error("tracing_refused", reason=str(error))
+        return REFUSED
     if refused_by_redis(RedisSettings()):
         return REFUSED
     faults, device = Faults(process.faults), DeviceClock()
@@ -66,6 +71,7 @@ def run(renderers: RendererFactory, settings: RenderWorkerSettings, metrics: Ren
         grace_seconds=settings.grace_seconds,
         patience=Patience(settings.stall_seconds, settings.load_seconds),
         finishing=room,
+        tracing=tracing,
     )
     told = ToldLoading(renderers, worker.presence, worker.patience, faults)
     queues = worker_queues(settings.capabilities)
@@ -93,6 +99,7 @@ def run(renderers: RendererFactory, settings: RenderWorkerSettings, metrics: Ren
         device=device,
         prefetch=prefetch,
         loaded=loaded,
+        tracing=tracing,
     )
     worker.take(RENDER_TASK, unit_renderer.work, metrics.units.left)
     if settings.port is not None:
@@ -110,3 +117,4 @@ def run(renderers: RendererFactory, settings: RenderWorkerSettings, metrics: Ren
     finally:
         prefetch.stop()
         drawer.close()
+        tracing.close()

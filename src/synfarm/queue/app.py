@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from celery import Celery
 from redis import Redis
 from redis.backoff import ExponentialBackoff
@@ -103,7 +105,7 @@ def make_app(settings: RedisSettings, name: str = "synfarm", *, order: QueueOrde
     return app
 
 
-def send_task(app: Celery, task: UnitTask) -> None:
+def send_task(app: Celery, task: UnitTask, headers: Mapping[str, str] | None = None) -> None:
     """Put one hint into its queue. Use :class:`synfarm.queue.dispatch.Dispatcher`, which also records the send.
 
     Raises:
@@ -112,6 +114,7 @@ def send_task(app: Celery, task: UnitTask) -> None:
     app.send_task(
         _TASK_NAMES[task.stage],
         args=(task.model_dump(mode="json"),),
+        headers=dict(headers or {}),
         queue=task.queue,
         # No declaration: the message goes straight to the list of the queue's name, so a flush takes no binding away.
         declare=[],

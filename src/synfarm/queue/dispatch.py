@@ -8,6 +8,7 @@ from synfarm.contracts.jobs import JobSpec, Lane
 from synfarm.contracts.renders import Stage, UnitTask, caption_queue, render_queue, skill
 from synfarm.queue.app import send_task
 from synfarm.queue.board import Board
+from synfarm.tracing import Tracing
 
 __all__ = ["Dispatcher", "queue_of"]
 
@@ -23,8 +24,8 @@ def queue_of(spec: JobSpec, stage: Stage, lane: Lane | None = None) -> str:
 class Dispatcher:
     """Records and sends. The caption worker calls it after its JSONL, the feeder for everything else."""
 
-    def __init__(self, app: Celery, board: Board) -> None:
-        self._app, self._board = app, board
+    def __init__(self, app: Celery, board: Board, tracing: Tracing | None = None) -> None:
+        self._app, self._board, self._tracing = app, board, tracing or Tracing()
 
     def send(self, spec: JobSpec, unit: int, stage: Stage, *, lane: Lane | None = None) -> UnitTask:
         """Send ``unit`` to the queue of ``stage`` and return what was sent.
@@ -35,5 +36,5 @@ class Dispatcher:
         queue = queue_of(spec, stage, lane)
         sequence = self._board.record_send(spec.job, unit, stage, queue)
         task = UnitTask(job=spec.job, unit=unit, stage=stage, queue=queue, sequence=sequence)
-        send_task(self._app, task)
+        send_task(self._app, task, self._tracing.carrier(spec.job))
         return task

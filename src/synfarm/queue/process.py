@@ -8,15 +8,17 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Literal
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry
+from pydantic import ValidationError
 from redis.exceptions import RedisError
 from ulid import ULID
 
 from synfarm.contracts.base import utc_now
 from synfarm.contracts.jobs import JobSpec
+from synfarm.contracts.renders import UnitTask
 from synfarm.contracts.versions import read_versions
 from synfarm.contracts.workers import WorkerInfo
 from synfarm.faults import Faults
@@ -41,6 +43,7 @@ from synfarm.queue.worker_metrics import WorkerCollector
 from synfarm.settings import RedisSettings
 from synfarm.storage.protocol import ObjectStore
 from synfarm.telemetry import get_logger
+from synfarm.tracing import Tracing, UnitSpan
 
 __all__ = ["WorkerProcess", "worker_info"]
 
@@ -83,6 +86,7 @@ class WorkerProcess:
         grace_seconds: float,
         patience: Patience | None = None,
         finishing: FinishingRoom | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         """
         Args:
@@ -92,7 +96,7 @@ class WorkerProcess:
         """
         self._store, self._redis = store, connect(redis_settings)
         keys = self._keys = Keys(redis_settings.namespace)
-        self._name, self._room = info.id, finishing
+        self._name, self._room, self._tracing = info.id, finishing, tracing or Tracing()
         self.order = QueueOrder()
         self.specs = SpecCache(store)
         self.app = make_app(redis_settings, order=self.order)
@@ -119,15 +123,27 @@ class WorkerProcess:
     def take(self, task: str, work: Work, told: Callable[[Outcome, float], None] = lambda how, seconds: None) -> None:
         """Do ``work`` for every message of ``task``; ``told`` hears how each ended, and after how many seconds."""
 
-        def unit(message: dict[str, object]) -> None:
+        def unit(bound: Any, message: dict[str, object]) -> None:
             began = time.monotonic()
-            self._runner.run_message(message, work, lambda outcome: told(outcome, time.monotonic() - began))
+            with self._traced(message, bound.request.headers or {}) as span:
+
+                def ended(outcome: Outcome) -> None:
+                    span.ended(outcome.value)
+                    told(outcome, time.monotonic() - began)
+
+                self._runner.run_message(message, work, ended)
             try:
                 self._redis.ping()
             except RedisError:
                 give_up()
 
-        self.app.task(name=task, shared=False)(unit)
+        self.app.task(name=task, shared=False, bind=True)(unit)
+
+    def _traced(self, message: dict[str, object], carrier: Mapping[str, str]) -> AbstractContextManager[UnitSpan]:
+        try:
+            return self._tracing.unit(UnitTask.from_message(message), carrier)
+        except ValidationError:
+            return nullcontext(UnitSpan())  # its runner tells why it is left alone
 
     def waiting(self, queues: Sequence[str]) -> WaitingUnits:
         """A look at what this worker would take next from ``queues``."""
