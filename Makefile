@@ -14,7 +14,7 @@ CONCEPTS ?=
 MINUTES ?= 20
 SEED ?=
 
-.PHONY: help setup lint format type test test-extras test-long chaos chaos-train fuzz demo e2e-compose bench bench-demo bench-loader bench-objectives bench-render bench-step schemas screenshots notebook constraints k8s-check image-sizes metrics-page observability-check scale clean clean-venv
+.PHONY: help setup lint format type test test-extras test-long chaos chaos-train fuzz demo e2e-compose bench bench-demo bench-loader bench-objectives bench-render bench-step schemas screenshots notebook constraints k8s-check image-sizes metrics-page observability-check scale observability-proof clean clean-venv
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -110,6 +110,9 @@ metrics-page: setup ## write the tables of docs/09-observability.md anew from th
 observability-check: setup ## alerts, dashboards and configuration, with Prometheus' promtool (Debian: apt-get install prometheus)
 	@command -v promtool > /dev/null || { echo "promtool is not installed (Debian: apt-get install prometheus)"; exit 1; }
 	$(PY) -m pytest tests/observability $(ARGS)
+
+observability-proof: setup ## a farm and a Prometheus at work: every query of every dashboard must have data (minutes)
+	$(PY) scripts/observability_proof.py $(ARGS)
 
 constraints: ## write constraints.txt from what .venv holds now
 	$(PY) scripts/constraints.py > constraints.txt.new
