@@ -259,7 +259,7 @@ def resume_run(run: str) -> Call[RunView]:
 
 def change_weights_of_run(run: str, weights: Sequence[float]) -> Call[RunView]:
     body = _body(MixRequest(weights=tuple(weights)))
-    return Call("POST", f"/v1/runs/{check_ulid(run)}/weights", RunView.from_bytes, body=body)
+    return Call("POST", f"/v1/runs/{check_ulid(run)}/weights", RunView.from_peer, body=body)
 
 
 def metrics_of_run(run: str, since: int, limit: int | None) -> Call[MetricsPage]:
