@@ -150,5 +150,5 @@ class _Run(NamedTuple):
     """Seconds of one core to load the columns of a caption."""
 
 
-A_RUN = _Run(group_memory=1_099e6 / 150e6, load_cpu=3.9 / 150e6)
+A_RUN = _Run(group_memory=1_120e6 / 150e6, load_cpu=3.85 / 150e6)
 """`python benchmarks/bench_plan.py`, 150 million captions (docs/measurements.md, 2026-11-29)."""
