@@ -25,6 +25,11 @@ __all__ = ["DecodedGroup", "decode_group", "decode_image", "read_caption"]
 Pixels = NDArray[np.uint8]
 _JPEG = b"\xff\xd8"
 _FAST = find_spec("simplejpeg") is not None
+_FORMATS = ("JPEG", "WEBP")
+"""What a job stores. Pillow knows fifty more, and asks other programs about some (Ghostscript for EPS)."""
+_MOST = 2048 * 2048
+"""Pixels of an image: no job stores larger ones. A header of some bytes may claim four billion, and memory for what is
+claimed is taken before the first pixel is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +50,25 @@ def decode_image(data: bytes) -> Pixels:
     cost. Inks, and what it refuses, are Pillow's to judge, so that no image depends on which of them is there.
 
     Raises:
-        OSError, SyntaxError, ValueError: it does not decode.
+        OSError, SyntaxError, ValueError: it does not decode, or is larger than any job stores.
     """
     if _FAST and data[:2] == _JPEG:
         import simplejpeg
 
         try:
-            if simplejpeg.decode_jpeg_header(data)[2] in ("YCbCr", "Gray"):
+            height, width, inks, _ = simplejpeg.decode_jpeg_header(data)
+            if inks in ("YCbCr", "Gray") and height * width <= _MOST:
                 pixels: Pixels = simplejpeg.decode_jpeg(data, colorspace="RGB")
                 return pixels
         except ValueError:
             pass
-    with Image.open(io.BytesIO(data)) as image:
-        return np.asarray(image.convert("RGB"))
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            if image.width * image.height > _MOST:
+                raise ValueError(f"{image.width} x {image.height} pixels are more than any job stores")
+            return np.asarray(image.convert("RGB"))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError(str(error)) from error
 
 
 def decode_group(shard: Shard, row: GroupRow, wanted: Sequence[int]) -> DecodedGroup:
