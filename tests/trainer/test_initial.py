@@ -86,6 +86,8 @@ def test_forms(text: str, meant: object) -> None:
         "store:jobs/x.safetensors",
         "store:weights/../runs/x.safetensors",
         "store:weights/a/b.safetensors",
+        f"store:runs/{RUN}/../{FIRST}/export/backbone.safetensors",
+        f"store:runs/{RUN}/./export/backbone.safetensors",
         "timm:",
         "timm:hf-hub:someone/model",
         "/tmp/x.safetensors",

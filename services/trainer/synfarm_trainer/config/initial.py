@@ -77,7 +77,9 @@ def _of_store(key: str) -> OfStore | None:
     Raises:
         ValueError: the key is neither below ``weights/`` nor a run's.
     """
-    if not key.endswith(".safetensors") or not all(re.fullmatch(r"[A-Za-z0-9._-]+", part) for part in key.split("/")):
+    # A part of dots would name another run's file to whatever shortens paths on the way to the store.
+    plain = all(re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", part) and ".." not in part for part in key.split("/"))
+    if not key.endswith(".safetensors") or not plain:
         return None
     if key.startswith(layout.weights_prefix()):
         layout.weights_file(key.removeprefix(layout.weights_prefix()))
