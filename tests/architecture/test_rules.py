@@ -13,6 +13,7 @@ SOURCES = sorted(p for folder in ("src", "services") for p in (ROOT / folder).rg
 
 PICKLES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "shelve", "marshal", "joblib"}
 ARRAY_FILES = {"np.load", "numpy.load", "np.save", "numpy.save"}
+CODE_FROM_TEXT = {"eval", "exec", "yaml.load", "yaml.full_load", "yaml.unsafe_load"}
 GLOBAL_SEEDS = {"random.seed", "np.random.seed", "numpy.random.seed"}
 
 
@@ -49,6 +50,8 @@ def breaches(source: str) -> Iterator[str]:
             yield f"line {line}: {called} with allow_pickle"
         if called.rpartition(".")[2] == "from_pretrained" and _is(keywords.get("use_safetensors"), False):
             yield f"line {line}: from_pretrained of pickled weights"
+        if called in CODE_FROM_TEXT:
+            yield f"line {line}: {called} runs what it reads"
         if called in GLOBAL_SEEDS:
             yield f"line {line}: {called} seeds a global generator"
 
@@ -73,6 +76,8 @@ def test_no_pickle(path: Path) -> None:
         "np.load(f, allow_pickle=True)",
         "pipe.from_pretrained(x, use_safetensors=False)",
         "random.seed(1)",
+        "eval(text)",
+        "yaml.load(text)",
     ],
 )
 def test_the_rule_sees_a_breach(source: str) -> None:
