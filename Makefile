@@ -14,7 +14,7 @@ CONCEPTS ?=
 MINUTES ?= 20
 SEED ?=
 
-.PHONY: help setup lint format type test test-extras test-long chaos chaos-train fuzz demo e2e-compose bench bench-demo bench-loader bench-objectives bench-render bench-step schemas screenshots notebook constraints k8s-check image-sizes metrics-page observability-check scale observability-proof clean clean-venv
+.PHONY: help setup lint format type test test-extras test-long chaos chaos-train fuzz demo e2e-compose bench bench-demo bench-loader bench-objectives bench-render bench-step schemas screenshots notebook constraints k8s-check image-sizes metrics-page observability-check scale observability-proof audit sbom clean clean-venv
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -113,6 +113,14 @@ observability-check: setup ## alerts, dashboards and configuration, with Prometh
 
 observability-proof: setup ## a farm and a Prometheus at work: every query of every dashboard must have data (minutes)
 	$(PY) scripts/observability_proof.py $(ARGS)
+
+audit: setup ## known vulnerabilities of the pinned packages (pip-audit goes into build/audit; 3: it could not be asked)
+	test -d build/audit/pip_audit || .venv/bin/pip install --quiet --target build/audit pip-audit
+	PYTHONPATH="$(CURDIR)/build/audit" $(PY) scripts/audit.py $(ARGS)
+
+sbom: setup ## build/sbom.cdx.json, what .venv holds in CycloneDX (cyclonedx-bom goes into build/sbom)
+	test -d build/sbom/cyclonedx_py || .venv/bin/pip install --quiet --target build/sbom cyclonedx-bom
+	$(PY) scripts/sbom.py
 
 constraints: ## write constraints.txt from what .venv holds now
 	$(PY) scripts/constraints.py > constraints.txt.new
