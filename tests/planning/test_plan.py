@@ -86,7 +86,7 @@ def test_the_plan_is_the_mean_of_the_simulated_farm(workers: int, losses: float)
     plan = planned(
         None, captions=10_000_000, render_gpus=workers, preemptions_per_gpu_hour=losses, captions_per_unit=30
     )
-    farm, first = farm_of_plan(plan), max(2 * workers, 800)
+    farm, first = farm_of_plan(plan), max(5 * workers, 800)
     took = 0.0
     for seed in range(4 if losses else 1):
         begun, on = (simulate(farm.model_copy(update={"units": times * first}), seed).seconds for times in (1, 2))
