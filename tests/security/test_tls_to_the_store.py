@@ -13,10 +13,12 @@ from pydantic import SecretStr
 from tests.security.tls_front import Authority
 
 from synfarm.cli.trainer_child import store_environment
+from synfarm.housekeeping.exporting.destination import ExportRefused
+from synfarm.housekeeping.exporting.opening import open_destination
 from synfarm.local.ports import HeldPorts
 from synfarm.local.probes import Probe
 from synfarm.local.servers import LocalServer, S3Ports, s3
-from synfarm.settings import StoreSettings
+from synfarm.settings import ExportSettings, StoreSettings
 from synfarm.storage.minio_store import MinioStore, open_store
 from synfarm.storage.probe import probe
 from synfarm.storage.protocol import StoreRefused
@@ -116,3 +118,11 @@ def test_a_child_of_the_command_is_told_whom_to_trust(secured: StoreSettings, au
     assert told["SYNFARM_STORE_CA_FILE"] == str(authority.file)
     assert told["SYNFARM_STORE_SECURE"] == "True"
     assert "SYNFARM_STORE_CA_FILE" not in store_environment(StoreSettings())
+
+
+def test_a_farm_with_tls_exports_to_a_server_without(store_settings: StoreSettings, authority: Authority) -> None:
+    farm = store_settings.model_copy(update={"secure": True, "ca_file": authority.file})
+    plain = ExportSettings(secure=False)
+    assert open_destination(f"s3://{farm.bucket}/exported", farm, plain) is not None
+    with pytest.raises(ExportRefused, match="SYNFARM_STORE_SECURE=false"):
+        open_destination(f"s3://{farm.bucket}/exported", farm, ExportSettings())
