@@ -58,6 +58,19 @@ def test_waiting_and_working_units_count_by_what_serves_them(
     assert found == {"caption": 5, "render": 3, "collage-s": 2, "collage-m": 1, "sd15-m": 1}, "a unit may count twice"
 
 
+def test_jobs_of_a_newer_contract_are_work_for_the_same_workers(
+    redis: Redis, dispatch: Dispatcher, make_spec: Callable[..., JobSpec]
+) -> None:
+    spec = make_spec()
+    newer = spec.model_copy(update={"schema_version": 2})
+    for unit, of in enumerate((spec, newer)):
+        dispatch.send(of, unit, Stage.CAPTION)
+        dispatch.send(of, unit, Stage.RENDER)
+    live(redis, "c", "caption", "job/5", reads=(1, 2))
+    live(redis, "r", "render", "job/7", capabilities=("collage-s",), reads=(1, 2))
+    assert units_of_work(redis, KEYS) == {"caption": 3, "render": 3, "collage-s": 3}, "an autoscaler names no contract"
+
+
 def test_the_exposition_has_the_samples_that_the_autoscaler_names(redis: Redis) -> None:
     registry = CollectorRegistry()
     registry.register(WorkCollector(redis, KEYS))

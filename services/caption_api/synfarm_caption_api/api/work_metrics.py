@@ -13,7 +13,6 @@ from redis.exceptions import RedisError
 
 from synfarm.queue.keys import Keys
 from synfarm.queue.presence import live_workers
-from synfarm.queue.serving import serves
 
 __all__ = ["WorkCollector", "units_of_work"]
 
@@ -42,6 +41,7 @@ class WorkCollector(Collector):
 def units_of_work(redis: Redis, keys: Keys) -> dict[str, int]:
     """Messages in the queues and units in live workers' hands, by what serves them.
 
+    Jobs of every contract count together: what an autoscaler starts is a worker, and it names no contract.
     A unit in work at a render worker of several capabilities counts for each of these, and once for ``render``.
     A message of a unit that needs nothing any more counts until a worker has thrown it away.
 
@@ -59,14 +59,13 @@ def units_of_work(redis: Redis, keys: Keys) -> dict[str, int]:
         for name in _serving(queue):
             units[name] += length
     for worker in live_workers(redis, keys):
-        for name in {worker.kind, *serves(worker)}:
+        for name in {worker.kind, *worker.capabilities}:
             units[name] += len(worker.units)
     capabilities = sorted(units.keys() - _KINDS, key=lambda name: (-units[name], name))[:_MOST]
     return {name: units[name] for name in (*_KINDS, *capabilities)}
 
 
 def _serving(queue: str) -> tuple[str, ...]:
-    """``caption.<lane>``, ``render.<capability>.<lane>``."""
-    kind, _, rest = queue.partition(".")
-    capability = rest.rpartition(".")[0]
-    return (kind, capability) if capability else (kind,)
+    """``caption.<lane>``, ``render.<capability>.<lane>``, each perhaps with a contract before the lane."""
+    kind, *rest = queue.split(".")
+    return (kind, rest[0]) if kind == "render" else (kind,)
