@@ -73,6 +73,19 @@ def test_lost_workers_stalls_and_workers_are_told(farm: Any) -> None:
     assert told["jobs:paused"] == 1
 
 
+def test_a_job_whose_spec_cannot_be_read_does_not_get_on_unseen(farm: Any) -> None:
+    spec = farm.submit()
+    whole = farm.store.get(layout.job(spec.job))
+    farm.store.put(layout.job(spec.job), whole.replace(b'"schema_version":1', b'"schema_version":2', 1))
+    farm.announce()
+    for _ in range(3):
+        farm.tick()
+        assert _told(farm.feeder)["stalled_jobs:unreadable"] == 1
+    farm.store.put(layout.job(spec.job), whole)
+    farm.tick(30)
+    assert _told(farm.feeder)["stalled_jobs:unreadable"] == 0
+
+
 def test_counters_that_are_rebuilt_count_nothing_twice(farm: Any) -> None:
     spec = farm.submit(captions=40)
     farm.tick()

@@ -143,7 +143,8 @@ class Feeder:
             self._tell_stall(entry, counters, now)
             if entry.runs and not counters.stalled:
                 made[entry.job.spec.render.capability] += counters.images_per_second or 0.0
-        self._record.tell(picture(facts, workers=workers, queues=self._lengths, now=now))
+        unopened = len(self._unreadable)
+        self._record.tell(picture(facts, unopened=unopened, workers=workers, queues=self._lengths, now=now))
         self._leftovers.sweep(now, self._jobs)
         for capability, images_per_second in made.items():
             if images_per_second > 0:

@@ -39,11 +39,20 @@ class JobFacts:
 
 
 def picture(
-    jobs: Iterable[JobFacts], *, workers: Iterable[WorkerInfo], queues: Mapping[str, int], now: float
+    jobs: Iterable[JobFacts],
+    *,
+    unopened: int = 0,
+    workers: Iterable[WorkerInfo],
+    queues: Mapping[str, int],
+    now: float,
 ) -> FarmPicture:
-    """``now`` in seconds of the farm's clock."""
+    """
+    Args:
+        unopened: jobs of which nothing is known, for their spec cannot be read; they stall, and have no state.
+        now: in seconds of the farm's clock.
+    """
     states: Counter[JobState] = Counter()
-    stalled: Counter[str] = Counter()
+    stalled: Counter[str] = Counter(unreadable=unopened)
     units: Counter[tuple[str, str]] = Counter()
     oldest: dict[str, float] = {}
     missing = 0
