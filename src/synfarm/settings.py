@@ -38,7 +38,10 @@ class StoreSettings(BaseSettings):
 
 
 class ExportSettings(BaseSettings):
-    """``SYNFARM_EXPORT_*``: the S3 server of `synfarm export` and `backup` to s3://…; what is unset is the farm's."""
+    """``SYNFARM_EXPORT_*``: the S3 server of `synfarm export` and `backup` to s3://…; what is unset is the farm's.
+
+    But for ``ca_file``: at another server, or without TLS, the farm's is left out.
+    """
 
     model_config = SettingsConfigDict(env_prefix="SYNFARM_EXPORT_", frozen=True)
 

@@ -50,9 +50,10 @@ def bucket_of(to: str, farm: StoreSettings, given: ExportSettings) -> StoreSetti
     if match is None:
         raise ExportRefused(f"--to: {to[:200]!r} is no s3 url; write s3://bucket/prefix, or a folder.")
     bucket, prefix = match.group(1), (match.group(2) or "").strip("/")
-    settings = farm.model_copy(update={**given.model_dump(exclude_none=True), "bucket": bucket, "prefix": prefix})
-    if not settings.secure:
-        settings = settings.model_copy(update={"ca_file": None})  # the farm's, of no use here
+    told = {**given.model_dump(exclude_none=True), "bucket": bucket, "prefix": prefix}
+    if given.secure is False or given.endpoint not in (None, farm.endpoint):
+        told["ca_file"] = given.ca_file  # the farm's authority signed for the farm's server alone
+    settings = farm.model_copy(update=told)
     root = farm.prefix.strip("/")
     below = f"{root}/" if root else ""
     inside = (settings.endpoint, bucket) == (farm.endpoint, farm.bucket) and prefix.startswith(below)
