@@ -13,6 +13,7 @@ from synfarm.contracts.base import utc_now
 from synfarm.contracts.commits import Commit
 from synfarm.contracts.manifests import Counts, ManifestLine, Progress, read_part, write_part
 from synfarm.housekeeping.backup.backing_up import back_up
+from synfarm.housekeeping.backup.index import index_key
 from synfarm.housekeeping.backup.restoring import restore
 from synfarm.housekeeping.backup.shelf import BackupFailed, BackupRefused, FolderShelf, open_shelf
 from synfarm.housekeeping.verification.verifying import verify
@@ -215,6 +216,34 @@ def test_damage_is_found_on_both_ways(memory: MemoryStore, made: Any, shelf: Fol
     memory.put(tar, b"\0" + whole[1:])
     with pytest.raises(BackupFailed, match="other bytes than were committed"):
         back_up(memory, JOB, FolderShelf(tmp_path / "second"))
+
+
+def cut(index: bytes) -> bytes:
+    return index[: index[:-1].rindex(b"\n") + 1]
+
+
+def strange(index: bytes) -> bytes:
+    return index.replace(layout.job(JOB).encode(), layout.job(JOB[:-1] + "b").encode())
+
+
+def of_another(index: bytes) -> bytes:
+    return index.replace(f'"id":"{JOB}"'.encode(), f'"id":"{JOB[:-1]}b"'.encode())
+
+
+@pytest.mark.parametrize("changed", [cut, strange, of_another])
+def test_an_index_that_is_not_what_was_written_brings_nothing_into_a_store(
+    memory: MemoryStore, made: Any, shelf: FolderShelf, changed: Callable[[bytes], bytes]
+) -> None:
+    made.complete()
+    back_up(memory, JOB, shelf)
+    index = shelf.get(index_key(JOB))
+    assert index is not None and changed(index) != index
+    shelf.put(index_key(JOB), changed(index))
+    other = MemoryStore()
+    with pytest.raises(BackupFailed, match=f"backups/{JOB}.jsonl"):
+        restore(shelf, other)
+    assert other.head(layout.job(JOB)) is None
+    assert all(key.startswith(layout.job_prefix(JOB)) for key in objects(other))
 
 
 def test_what_is_refused(memory: MemoryStore, made: Any, shelf: FolderShelf) -> None:

@@ -10,12 +10,15 @@ from typing import Literal, Self
 
 from pydantic import ValidationError
 
+from synfarm.contracts import layout
 from synfarm.contracts.backups import BackupHead, BackupLine
 from synfarm.contracts.base import utc_now
 from synfarm.housekeeping.backup.shelf import BackupFailed, Shelf
 
-__all__ = ["Index", "index_key", "indexes", "read_head", "read_lines"]
+__all__ = ["SHARED", "Index", "index_key", "indexes", "read_head", "read_lines"]
 
+SHARED = ("recipes/", "uploads/")
+"""Folders of what jobs are made from; several jobs may have it in common."""
 _FOLDER = "backups/"
 _IN_MEMORY = 2**20
 
@@ -90,8 +93,24 @@ def _read(shelf: Shelf, name: str) -> Iterator[tuple[BackupHead, BackupLine | No
         raise BackupFailed(f"{shelf.where} has no whole backup of {name}: run `synfarm backup {name}` to its end.")
     try:
         head = BackupHead.from_bytes(data[: data.index(b"\n")])
+        if head.id != name:
+            raise ValueError(f"it is that of {head.id}")
+        lines = data.splitlines()[1:]
+        if len(lines) != head.objects:
+            raise ValueError(f"it names {len(lines)} of {head.objects} objects")
         yield head, None
-        for line in data.splitlines()[1:]:
-            yield head, BackupLine.from_bytes(line)
+        folders = _folders(head)
+        for text in lines:
+            line = BackupLine.from_bytes(text)
+            if not line.key.startswith(folders):
+                raise ValueError(f"{line.key[:200]!r} does not belong to the {head.kind}")
+            yield head, line
     except (ValueError, ValidationError) as error:
         raise BackupFailed(f"{shelf.where}: {key} cannot be read: {error}") from error
+
+
+def _folders(head: BackupHead) -> tuple[str, ...]:
+    """Where its objects may lie: a backup of one thing must not write another."""
+    if head.kind == "run":
+        return (layout.run_prefix(head.id),)
+    return (layout.job_prefix(head.id), *SHARED)
