@@ -12,6 +12,7 @@ from synfarm.contracts import layout
 from synfarm.contracts.base import utc_now
 from synfarm.contracts.commits import Commit
 from synfarm.contracts.manifests import Counts, ManifestLine, Progress, read_part, write_part
+from synfarm.contracts.origins import CaptionFileRef
 from synfarm.housekeeping.backup.backing_up import back_up
 from synfarm.housekeeping.backup.index import index_key
 from synfarm.housekeeping.backup.restoring import restore
@@ -237,13 +238,36 @@ def test_an_index_that_is_not_what_was_written_brings_nothing_into_a_store(
     made.complete()
     back_up(memory, JOB, shelf)
     index = shelf.get(index_key(JOB))
-    assert index is not None and changed(index) != index
+    assert index is not None
+    assert changed(index) != index
     shelf.put(index_key(JOB), changed(index))
     other = MemoryStore()
     with pytest.raises(BackupFailed, match=f"backups/{JOB}.jsonl"):
         restore(shelf, other)
     assert other.head(layout.job(JOB)) is None
     assert all(key.startswith(layout.job_prefix(JOB)) for key in objects(other))
+
+
+def test_captions_that_another_job_of_the_store_stands_on_are_not_written_over(
+    memory: MemoryStore, make_job: Callable[..., Any], shelf: FolderShelf
+) -> None:
+    """The owner gave the same name to other captions since; what they are is told by the commit of the file."""
+    of = CaptionFileRef(file="mine.jsonl", owner="ada", sha256="0" * 64, lines=2)
+    made = make_job(memory)
+    memory.put(layout.job(JOB), made.spec.model_copy(update={"captions_from": of}).to_bytes())
+    made.commit(0)
+    memory.put(part := layout.upload_part("ada", of.file, 0, 2, "a" * 64), b"captions")
+    memory.put(named := layout.upload_commit("ada", of.file), b"old")
+    back_up(memory, JOB, shelf)
+    other = MemoryStore()
+    other.put(named, b"new")
+    with pytest.raises(BackupRefused, match="another one in this store"):
+        restore(shelf, other)
+    assert other.get(named) == b"new"
+    assert other.head(layout.job(JOB)) is None
+    other.put(named, b"old")
+    restore(shelf, other)
+    assert other.get(part) == b"captions"
 
 
 def test_what_is_refused(memory: MemoryStore, made: Any, shelf: FolderShelf) -> None:

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from synfarm.contracts import layout
 from synfarm.contracts.backups import BackupHead, BackupLine, Restored
 from synfarm.housekeeping.backup.copying import Copied
-from synfarm.housekeeping.backup.index import indexes, read_head, read_lines
+from synfarm.housekeeping.backup.index import SHARED, indexes, read_head, read_lines
 from synfarm.housekeeping.backup.shelf import BackupFailed, BackupRefused, Shelf
 from synfarm.storage.protocol import ObjectStore
 
@@ -35,7 +35,8 @@ def restore(
     What the store has already is left as it is, whatever has become of it since the backup.
 
     Raises:
-        BackupRefused: the job was deleted in this store; or a run's jobs are neither here nor in the backup.
+        BackupRefused: the job was deleted in this store; what it is made from is another thing here; or a run's jobs
+            are neither here nor in the backup.
         BackupFailed: a file of the backup is gone or damaged, or its place does not answer.
         StoreUnavailable, StoreRefused: the store is away, or refuses.
     """
@@ -115,16 +116,31 @@ class _Restoration:
                 self._store.create(layout.pin(job, self._head.id), b"{}")
 
     def _bring(self, line: BackupLine) -> None:
-        there = self._store.head(line.key) if line.key.endswith(_FROZEN) else None
-        is_new = there is None or there.size != line.size
-        if is_new:
-            self._store.put(line.key, self._proven(line))
+        is_new = self._bring_shared(line) if line.key.startswith(SHARED) else self._bring_own(line)
         with self._lock:
             self._written += is_new
             self._bytes += line.size
             told = Copied(f"{self._head.kind} {self._head.id}", self._written, self._bytes)
         if self._progress is not None:
             self._progress(told)
+
+    def _bring_own(self, line: BackupLine) -> bool:
+        there = self._store.head(line.key) if line.key.endswith(_FROZEN) else None
+        if there is not None and there.size == line.size:
+            return False
+        self._store.put(line.key, self._proven(line))
+        return True
+
+    def _bring_shared(self, line: BackupLine) -> bool:
+        """Jobs of this store may stand on what is there under the key."""
+        data = self._proven(line)
+        if self._store.create(line.key, data):
+            return True
+        if self._store.get(line.key) != data:
+            raise BackupRefused(
+                f"job {self._head.id} is made from {line.key}, another one in this store: restore it elsewhere."
+            )
+        return False
 
     def _proven(self, line: BackupLine) -> bytes:
         data = self._shelf.get(line.key)
