@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -268,6 +269,19 @@ def test_captions_that_another_job_of_the_store_stands_on_are_not_written_over(
     other.put(named, b"old")
     restore(shelf, other)
     assert other.get(part) == b"captions"
+
+
+def test_a_webhook_s_secret_in_a_folder_is_its_owner_s_alone(
+    memory: MemoryStore, made: Any, shelf: FolderShelf, tmp_path: Path
+) -> None:
+    made.complete()
+    memory.put(layout.webhook(JOB), b"secret")
+    before = os.umask(0o022)
+    try:
+        back_up(memory, JOB, shelf)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "backup" / layout.webhook(JOB)).stat().st_mode & 0o777 == 0o600
 
 
 def test_what_is_refused(memory: MemoryStore, made: Any, shelf: FolderShelf) -> None:

@@ -53,7 +53,7 @@ class FolderShelf(Shelf):
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}{_PART}")
-        with part.open("wb") as file:
+        with open(part, "wb", opener=_for_its_owner) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -82,6 +82,11 @@ class FolderShelf(Shelf):
         if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
             raise BackupFailed(f"{key[:200]!r} is no key of a store: it was not written, and nothing was read of it")
         return self._root.joinpath(*parts)
+
+
+def _for_its_owner(path: str, flags: int) -> int:
+    """A job's webhook holds a secret."""
+    return os.open(path, flags, 0o600)
 
 
 @dataclass(frozen=True, slots=True)
