@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator
@@ -128,6 +129,12 @@ def test_a_wrong_password_is_refused_and_not_shown(redis_server: LocalRedis) -> 
 def test_a_redis_that_is_away_is_waited_for() -> None:
     nobody = HeldPorts(1)
     require_trusted(RedisSettings(url=SecretStr(f"redis://127.0.0.1:{nobody.numbers[0]}/0")))
+
+
+def test_one_that_takes_connections_and_hangs_is_waited_for_too(authority: Authority) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as hung:
+        url = f"rediss://127.0.0.1:{hung.getsockname()[1]}/0"
+        require_trusted(RedisSettings(url=SecretStr(url), ca_file=authority.file))
 
 
 @pytest.mark.parametrize(

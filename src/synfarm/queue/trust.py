@@ -116,8 +116,8 @@ def _in_words(error: BaseException, settings: RedisSettings) -> str | None:
             f"its certificate is not trusted ({error.verify_message}): set SYNFARM_REDIS_CA_FILE to the authority that "
             "signed it, and SYNFARM_REDIS_URL to a name that it is for"
         )
-    if isinstance(error, TimeoutError) and "handshake" in str(error):
-        # One without TLS waits for the end of the line.
+    if isinstance(error, TimeoutError) and "handshake" in str(error) and _speaks_plainly(settings):
+        # One without TLS waits for the end of the line. One that hangs says nothing to anybody, and may come back.
         return "it answers nothing to TLS: begin SYNFARM_REDIS_URL with redis://, or name its port for TLS"
     reason = error.reason if isinstance(error, ssl.SSLError) else None
     if isinstance(error, ssl.SSLEOFError | ConnectionError):
@@ -128,6 +128,17 @@ def _in_words(error: BaseException, settings: RedisSettings) -> str | None:
         f"it does not take this process' certificate ({reason}): set SYNFARM_REDIS_CERT_FILE and "
         "SYNFARM_REDIS_KEY_FILE to one that it knows"
     )
+
+
+def _speaks_plainly(settings: RedisSettings) -> bool:
+    """Whether Redis' own words get an answer without TLS; a refusal without a password is one."""
+    host, _, port = _where(settings).rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=5) as plain:
+            plain.sendall(b"PING\r\n")
+            return plain.recv(1) in (b"+", b"-")
+    except OSError:
+        return False
 
 
 def _alert(settings: RedisSettings) -> str | None:
