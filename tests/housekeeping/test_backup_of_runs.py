@@ -94,6 +94,10 @@ def test_a_run_needs_its_jobs_and_one_that_is_there_is_left_as_it_is(store: Memo
     back_up(store, RUN, shelf)
     with pytest.raises(BackupRefused, match=f"trains on job {JOB}"):
         restore(shelf, other, (RUN,))
+    restore(shelf, other, (JOB,))
+    other.create(layout.tombstone(JOB), b"{}")  # it is being purged, its job.json goes last
+    with pytest.raises(BackupRefused, match=f"trains on job {JOB}"):
+        restore(shelf, other, (RUN,))
     assert other.head(layout.run(RUN)) is None
     store.put(layout.run_stop(RUN), b"{}")
     before = {info.key: info.etag for info in store.list("")}

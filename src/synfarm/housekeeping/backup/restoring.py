@@ -104,9 +104,10 @@ class _Restoration:
 
     def _check(self) -> None:
         for job in self._head.jobs:
-            if self._store.head(layout.job(job)) is None:
+            if self._store.head(layout.job(job)) is None or self._store.head(layout.tombstone(job)) is not None:
                 raise BackupRefused(
-                    f"run {self._head.id} trains on job {job}, which is not in this store: restore it first."
+                    f"run {self._head.id} trains on job {job}, which is not in this store, or is being deleted: "
+                    "restore it first."
                 )
 
     def _before(self, line: BackupLine) -> None:
