@@ -140,6 +140,13 @@ def test_redis_away_ends_workers_when_they_have_committed() -> None:
     assert outcome.seconds == pytest.approx(90 + 15 + 60 + 3)
 
 
+def test_redis_goes_while_a_worker_without_a_unit_finishes_one() -> None:
+    """The last unit is drawn at 62 and committed at 65, in the middle of it."""
+    away = Outage(of="redis", at=63, seconds=60)
+    outcome = simulate(farm(units=1, render_workers=1, outages=[away], restart_seconds=15), 1)
+    assert (outcome.sends, outcome.committed, outcome.lost_seconds) == (1, 1, 0)
+
+
 def test_a_unit_that_fails_three_times_is_dead() -> None:
     outcome = simulate(farm(units=500, fault_rate=0.5), 1)
     assert outcome.dead == pytest.approx(500 / 8, rel=0.3)

@@ -263,7 +263,7 @@ class _Run:
         while self._idle:
             worker = self._idle.popleft()
             self._idle_seconds += self._now - worker.since
-            worker.life += 1
+            # The same life: what it is finishing is committed before it ends.
             self._leave(worker, outage.end + self._farm.restart_seconds)
         self._ask_for_pass(outage.end)
 
