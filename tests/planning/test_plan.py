@@ -57,6 +57,19 @@ def test_hours_and_money_by_hand() -> None:
     assert plan.sources["images_per_second"] == "ours"
 
 
+def test_render_workers_that_wait_for_captions_are_paid() -> None:
+    """As the simulated farm has it: every worker, from the first caption to the last commit."""
+    plan = planned(render_gpus=2000, llm_gpus=1, price_per_gpu_hour=3, captions_per_unit=50)
+    captions = 20_000_000 / 1000 / 3600
+    assert plan.making.hours.likely == pytest.approx(captions)
+    assert plan.making.render_gpu_hours.likely == pytest.approx(2000 * captions)
+    assert plan.cost is not None
+    assert plan.cost.likely == pytest.approx(3 * 2001 * captions)
+    assert any(note.startswith("llm_gpus:") for note in plan.notes)
+    enough = planned(render_gpus=10, llm_gpus=1, captions_per_unit=50)
+    assert not any(note.startswith("llm_gpus:") for note in enough.notes)
+
+
 def test_sizes_are_those_that_the_farm_itself_tells() -> None:
     """The dry run of `jobs submit` and this plan count with one function, and cut the job into the same units."""
     plan = planned()

@@ -146,8 +146,8 @@ def _making(asked: PlanAsked, size: DatasetSize, rates: dict[str, Spread], own: 
     held = max(1.0, wanted / flight)
     hours = render_hours.times(held / asked.render_gpus).at_least(llm_hours.times(1 / llm_gpus))
     slowed = min(1.0, render_hours.likely / asked.render_gpus / hours.likely)
-    # Workers that wait are paid too.
-    render_hours = render_hours.times(held)
+    # Workers that wait are paid too, for the window and for captions alike.
+    render_hours = render_hours.times(held).at_least(llm_hours.times(asked.render_gpus / llm_gpus))
     return Making(
         draws=draws,
         prompt_tokens=draws.times(prompt),
@@ -217,8 +217,9 @@ def _training(asked: PlanAsked, name: str, size: DatasetSize, rates: dict[str, S
 
 def _notes(asked: PlanAsked, making: Making) -> tuple[str, ...]:
     notes = ["hours of GPUs alone are priced: storage, requests, traffic and the other machines come on top"]
-    if asked.llm_gpus is not None and making.hours.likely > making.render_gpu_hours.likely / asked.render_gpus * 1.001:
-        notes.append("llm_gpus: the captions come too slowly, render workers wait for them")
+    captioning = making.llm_gpu_hours.likely / making.llm_gpus
+    if asked.llm_gpus is not None and captioning * 1.001 > making.hours.likely:
+        notes.append("llm_gpus: the captions come too slowly, render workers wait for them, and are paid")
     if making.units_wanted > making.units_in_flight:
         notes.append("render_gpus: the feeder's window is too small for so many; they wait, and are paid")
     if asked.preemptions_per_gpu_hour or asked.unit_fault_rate:

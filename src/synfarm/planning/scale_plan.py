@@ -53,7 +53,7 @@ class Making(Contract):
     llm_gpu_hours: Spread
     llm_gpus: int
     render_gpu_hours: Spread
-    """With what is lost to preemptions and faults."""
+    """With what is lost to preemptions and faults, and what they wait."""
     render_gpus: int
     unit_seconds: Spread
     """Of one unit on one render worker."""
