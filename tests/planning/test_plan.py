@@ -154,6 +154,8 @@ def test_own_rates_from_yaml_and_json_are_the_same(tmp_path: Path) -> None:
         (["--train", "tiny"], "--train: 'tiny' is none of synclr-b16-paper"),
         (["--size", "9"], "--size, --render-size"),
         (["--preemptions", "60", "--captions-per-unit", "1000"], "--preemptions: 60 with units of"),
+        (["--render-gpus", "30000", "--simulate", "2"], "--simulate: render_workers, 30,000: Input should be less"),
+        (["--captions", "2000000000", "--captions-per-unit", "1", "--simulate", "2"], "--simulate: units, 2,000,"),
         (["--rates", "/nowhere/rates.json"], "--rates /nowhere/rates.json: No such file"),
     ],
 )

@@ -103,6 +103,8 @@ def plan(wanted: Wanted, machines: Machines, as_json: Json = False) -> None:
 
     Nothing is asked of any farm. What one job would take on a farm that runs: `synfarm jobs submit --dry-run`.
     """
+    from pydantic import ValidationError
+
     from synfarm.cli.scale_tables import limits_table, scale_tables, simulated_facts
     from synfarm.planning.planning import PlanRefused, make_plan
     from synfarm.planning.simulation.many import simulate_many
@@ -115,7 +117,15 @@ def plan(wanted: Wanted, machines: Machines, as_json: Json = False) -> None:
         raise CommandFailed(f"{_option_of(str(error))}.", ExitCode.REFUSED) from error
     played = None
     if machines.simulate is not None:
-        played = simulate_many(farm_of_plan(made), machines.simulate, price_per_hour=machines.price)
+        try:
+            farm = farm_of_plan(made)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            raise CommandFailed(
+                f"--simulate: {fault['loc'][0]}, {fault['input']:,}: {fault['msg']}; plan without it, or for less.",
+                ExitCode.REFUSED,
+            ) from error
+        played = simulate_many(farm, machines.simulate, price_per_hour=machines.price)
     if as_json:
         write_json({"plan": made.model_dump(mode="json"), "simulated": played and played.model_dump(mode="json")})
         return
