@@ -9,6 +9,8 @@ import time
 from typing import Any
 
 FINAL = {"completed", "completed_with_errors", "cancelled", "failed"}
+_TIMED_OUT = 28
+"""curl's exit code when --max-time has passed."""
 
 
 class Following(threading.Thread):
@@ -38,15 +40,21 @@ class Following(threading.Thread):
             command = ["curl", "--silent", "--no-buffer", "--fail", "--max-time", "60", self._url]
             if self.ids:
                 command += ["--header", f"Last-Event-ID: {self.ids[-1]}"]
+            data = ""
             with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as curl:
                 assert curl.stdout is not None
                 for line in curl.stdout:
+                    # An event is whole at the empty line behind it; what a break has cut off is told again.
                     if line.startswith("data:"):
-                        self._take(json.loads(line.removeprefix("data:")))
+                        data = line.removeprefix("data:")
+                    elif line.strip() == "" and data:
+                        self._take(json.loads(data))
+                        data = ""
                     if self.ended or self._stopped:
                         curl.kill()
             if not self.ended and not self._stopped:
-                self.breaks += 1
+                # Our own bound ends a connection too, and proves nothing.
+                self.breaks += curl.returncode != _TIMED_OUT
                 time.sleep(0.2)
 
     def _take(self, event: dict[str, Any]) -> None:

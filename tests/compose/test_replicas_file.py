@@ -72,7 +72,7 @@ def test_haproxy_takes_the_file(root: Path) -> None:
 
 
 def test_a_stream_is_followed_over_breaks(root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The follower of `make e2e-compose`, on a curl that breaks off: it goes on behind the last id."""
+    """The follower of `make e2e-compose`, on a curl that breaks off in an event, and one that ends by its own bound."""
     curl = tmp_path / "curl"
     curl.write_text("""#!/usr/bin/env python3
 import json, pathlib, sys
@@ -87,13 +87,18 @@ events = {
     3: [("a-4", "state", "completed")],
 }[turn]
 for id, type, state in events:
-    print("data: " + json.dumps({"id": id, "type": type, "data": {"state": state} if state else {}}), flush=True)
+    data = {"state": state} if state else {}
+    print("data: " + json.dumps({"id": id, "type": type, "data": data}) + "\\n", flush=True)
+if turn == 1:
+    print('data: {"id": "a-3", "ty', end="", flush=True)
+if turn == 2:
+    sys.exit(28)
 """)
     curl.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     following = runpy.run_path(str(root / "scripts" / "e2e_events.py"))["Following"]("http://x")
     following.join(60)
-    assert (following.ended, following.breaks, following.resets) == (True, 2, 1)
+    assert (following.ended, following.breaks, following.resets) == (True, 1, 1)
     assert following.ids == ["a-1", "a-2", "a-2", "a-4"]
     assert following.repeated() == ["a-2"]
     asked = (tmp_path / "asked").read_text().splitlines()
