@@ -15,7 +15,7 @@ import jsonschema_rs
 import kubernetes_validate
 from tests.k8s.manifests import K8S, Manifests, Object, named
 
-VERSION = "1.32"
+VERSION = "1.30"
 """Of Kubernetes: the oldest that the manifests are made for."""
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.k8s.manifests import K8S, Manifests, named
 from tests.k8s.runs import with_runs
-from tests.k8s.schemas import faults_of, field_faults, ours
+from tests.k8s.schemas import VERSION, faults_of, field_faults, ours
 
 
 def test_the_example_and_its_run_have_no_fault(example: list[dict[str, Any]]) -> None:
@@ -51,6 +51,10 @@ def test_a_field_that_is_not_there_is_refused(example: list[dict[str, Any]], nam
 def test_an_unknown_kind_is_refused() -> None:
     thing = {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledJob", "metadata": {"name": "a"}, "spec": {}}
     assert faults_of(thing) != []
+
+
+def test_fields_are_those_of_the_oldest_version_that_is_promised() -> None:
+    assert f"Kubernetes {VERSION} or later" in (K8S / "README.md").read_text()
 
 
 def _objects(tree: Any) -> Iterator[dict[str, Any]]:
