@@ -208,6 +208,8 @@ def config(root: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
     def asked(*files: str, profiles: Sequence[str] = (), **environment: str) -> dict[str, Any]:
         for file in root.glob("docker-compose*.yml"):
             shutil.copy(file, tmp_path)
+        # docker-compose.yml includes a file of it.
+        shutil.copytree(root / "deploy", tmp_path / "deploy", dirs_exist_ok=True)
         options = [word for file in files for word in ("--file", file)]
         options += [word for profile in profiles for word in ("--profile", profile)]
         foreign = ("SYNFARM_", "HF_", "COMPOSE_")
