@@ -9,13 +9,19 @@ from synfarm.contracts.mixing import MixChange
 from synfarm.contracts.segments import RunSegment, SegmentStream
 from synfarm.storage.protocol import ObjectStore
 from synfarm_trainer.data.mixture import Shares
+from synfarm_trainer.foreign import ours
 
 __all__ = ["changes_of", "newest_change", "reweighed"]
 
 
-def changes_of(store: ObjectStore, run: str) -> list[int]:
-    """Numbers of all changes of the run, rising."""
-    return sorted(layout.parse_mix_change(info.key) for info in store.list(layout.mix_changes_prefix(run)))
+def changes_of(store: ObjectStore, run: str, told: set[str] | None = None) -> list[int]:
+    """Numbers of all changes of the run, rising.
+
+    Args:
+        told: as :func:`ours` takes it.
+    """
+    listed = store.list(layout.mix_changes_prefix(run))
+    return sorted(number for _, number in ours(listed, layout.parse_mix_change, told))
 
 
 def newest_change(store: ObjectStore, run: str) -> MixChange | None:

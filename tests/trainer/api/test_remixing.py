@@ -129,3 +129,46 @@ def test_runs_whose_weights_cannot_be_changed(service: Any, ended: Ended) -> Non
         waits = _start(client, jobs, weights=[1, 1])
         answer = _weights(client, waits, 1, 2)
         assert (answer.status_code, answer.json()["code"]) == (409, "run_not_begun")
+
+
+def test_foreign_objects_cost_neither_the_run_nor_its_change(service: Any, wait_for: WaitFor, ended: Ended) -> None:
+    service.plan(HANGS, {"steps": 3, "from": 2, "end": "completed"})
+    jobs = [service.add_job(), service.add_job()]
+    with service.open() as client:
+        run = _start(client, jobs, weights=[3, 1])
+        for kind in ("weights", "segments"):
+            service.store.put(f"runs/{run}/{kind}/notes.txt", b"mine")
+        wait_for((service.state_dir / "runs" / run / "started-0").exists)
+        _begun(service, run, jobs)
+        assert _weights(client, run, 1, 1).status_code == 202
+        assert [view["run"] for view in client.get("/v1/runs").json()["items"]] == [run]
+        assert ended(client, run)["state"] == "completed"
+
+
+def test_a_change_comes_behind_the_newest_though_one_before_it_is_missing(
+    service: Any, wait_for: WaitFor, ended: Ended
+) -> None:
+    """As a backup that was cut short restores them; a number that is taken must not be tried for ever."""
+    service.plan(HANGS)
+    jobs = [service.add_job(), service.add_job()]
+    with service.open() as client:
+        run = _start(client, jobs, weights=[3, 1])
+        wait_for((service.state_dir / "runs" / run / "started-0").exists)
+        _begun(service, run, jobs)
+        client.post(f"/v1/runs/{run}/stop")
+        assert ended(client, run)["state"] == "stopped"
+        second = MixChange(run=run, number=1, weights=(1, 2), by="local", at=utc_now())
+        service.store.put(layout.mix_change(run, 1), second.to_bytes())
+        assert _weights(client, run, 2, 1).json()["weights"] == [2, 1]
+    assert service.store.head(layout.mix_change(run, 2)) is not None
+
+
+def test_a_change_that_cannot_be_read_hides_no_other_run(service: Any) -> None:
+    service.plan(HANGS)
+    jobs = [service.add_job(), service.add_job()]
+    with service.open() as client:
+        other, run = _start(client, jobs), _start(client, jobs, weights=[3, 1])
+        service.store.put(layout.mix_change(run, 0), b"{")
+        assert [view["run"] for view in client.get("/v1/runs").json()["items"]] == [other]
+        problem = client.get(f"/v1/runs/{run}").json()
+        assert (problem["code"], problem["detail"][: len(run) + 5]) == ("record_malformed", f"runs/{run}")

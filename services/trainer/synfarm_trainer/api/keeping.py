@@ -19,7 +19,6 @@ from synfarm_trainer.api.stream import EventHub
 from synfarm_trainer.launch.devices import DeviceSet
 from synfarm_trainer.launch.outcome import Outcome
 from synfarm_trainer.launch.protocol import Child, Launcher, LauncherAway
-from synfarm_trainer.mixing import changes_of
 from synfarm_trainer.segment_records import read_segments
 
 __all__ = ["Closing", "Keeper", "Keeping", "Life", "RunnerLimits"]
@@ -225,7 +224,7 @@ class Keeper:
         if not self._spec.weights:
             return -1
         if not adopted:
-            return max(changes_of(self._records.store, self._run), default=-1)
+            return max(self._records.mix_changes(self._run), default=-1)
         segments = read_segments(self._records.store, self._run)
         return max((segment.change for segment in segments if segment.change is not None), default=-1)
 
@@ -237,7 +236,7 @@ class Keeper:
                 live.ask_to_stop()
             if not self._spec.weights or live.stop_asked.is_set():
                 return False
-            return max(changes_of(records.store, self._run), default=-1) > self._mixed
+            return max(records.mix_changes(self._run), default=-1) > self._mixed
         except StoreUnavailable:
             return False  # asked again at the next look
 

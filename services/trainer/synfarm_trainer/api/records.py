@@ -14,11 +14,14 @@ from ulid import ULID
 from synfarm.contracts import layout
 from synfarm.contracts.base import Contract, Moment, utc_now
 from synfarm.contracts.ids import RunId, check_ulid
+from synfarm.contracts.mixing import MixChange
 from synfarm.contracts.runs import CheckpointCommit, RunAttempt, RunEnded, RunSpec
 from synfarm.contracts.segments import RunSegment
 from synfarm.storage.protocol import ObjectMissing, ObjectStore
 from synfarm.telemetry import get_logger
 from synfarm_trainer.foreign import ours
+from synfarm_trainer.mixing import changes_of
+from synfarm_trainer.segment_records import segment_keys
 
 __all__ = ["RecordMalformed", "RunRecords", "RunStop", "new_ulid"]
 
@@ -149,6 +152,18 @@ class RunRecords:
 
     def segment(self, key: str) -> RunSegment | None:
         return self._read(key, RunSegment)
+
+    def segment_keys(self, run: str) -> list[str]:
+        """By number."""
+        return segment_keys(self.store, run, self._told)
+
+    def mix_changes(self, run: str) -> list[int]:
+        """Numbers of all changes of weights, rising."""
+        return changes_of(self.store, run, self._told)
+
+    def newest_mix_change(self, run: str) -> MixChange | None:
+        numbers = self.mix_changes(run)
+        return self._read(layout.mix_change(run, numbers[-1]), MixChange) if numbers else None
 
     def evals(self, run: str) -> dict[str, JsonValue]:
         """Evaluation records by step, then by name."""

@@ -13,7 +13,6 @@ from synfarm_trainer.api.records import RunRecords
 from synfarm_trainer.api.sources import whole
 from synfarm_trainer.config import from_dict
 from synfarm_trainer.data.mixture import Shares
-from synfarm_trainer.mixing import changes_of, newest_change
 
 __all__ = ["change_weights"]
 
@@ -43,20 +42,21 @@ def change_weights(records: RunRecords, spec: RunSpec, request: MixRequest, who:
             f"Run {run} is complete: it draws no more captions.",
             hint="Submit a new run with these weights.",
         )
-    keys = [info.key for info in store.list(layout.segments_prefix(run))]
-    if not keys:
+    keys = records.segment_keys(run)
+    if not keys or (now := records.segment(keys[-1])) is None:
         raise ProblemError(
             409,
             "run_not_begun",
             f"Run {run} has not begun: until it does, the weights of its request stand.",
             hint="Ask again once it runs, or stop it and submit it anew.",
         )
-    _check_enough(spec, RunSegment.from_bytes(store.get(max(keys))), weights)
+    _check_enough(spec, now, weights)
     while True:
-        newest = newest_change(store, run)
+        newest = records.newest_mix_change(run)
         if (newest.weights if newest is not None else spec.weights) == weights:
             return
-        number = len(changes_of(store, run))
+        # Behind the newest, whatever is missing before it: a number that is taken would be tried for ever.
+        number = max(records.mix_changes(run), default=-1) + 1
         mine = MixChange(run=run, number=number, weights=weights, by=who.owner, at=utc_now())
         if store.create(layout.mix_change(run, number), mine.to_bytes()):
             return

@@ -20,7 +20,6 @@ from synfarm_trainer.api.live import Snapshot
 from synfarm_trainer.api.records import RunRecords
 from synfarm_trainer.api.runner import Runner
 from synfarm_trainer.collapse import warnings_of
-from synfarm_trainer.mixing import newest_change
 from synfarm_trainer.trainer_status import trainer_status
 
 __all__ = ["RunViews", "total_steps"]
@@ -95,7 +94,7 @@ class RunViews:
         )
 
     def _weights(self, spec: RunSpec) -> tuple[int, ...]:
-        change = newest_change(self.records.store, spec.run) if spec.weights else None
+        change = self.records.newest_mix_change(spec.run) if spec.weights else None
         return change.weights if change is not None else spec.weights
 
     def _from_store(self, spec: RunSpec, ended: RunEnded | None) -> tuple[Snapshot, datetime]:
