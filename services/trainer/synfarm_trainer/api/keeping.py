@@ -19,7 +19,6 @@ from synfarm_trainer.api.stream import EventHub
 from synfarm_trainer.launch.devices import DeviceSet
 from synfarm_trainer.launch.outcome import Outcome
 from synfarm_trainer.launch.protocol import Child, Launcher, LauncherAway
-from synfarm_trainer.segment_records import read_segments
 
 __all__ = ["Closing", "Keeper", "Keeping", "Life", "RunnerLimits"]
 
@@ -225,8 +224,7 @@ class Keeper:
             return -1
         if not adopted:
             return max(self._records.mix_changes(self._run), default=-1)
-        segments = read_segments(self._records.store, self._run)
-        return max((segment.change for segment in segments if segment.change is not None), default=-1)
+        return max((s.change for s in self._records.segments(self._run) if s.change is not None), default=-1)
 
     def _look(self) -> bool:
         """Whether the start is to end for a change of weights; a stop that another service was asked for holds too."""

@@ -157,6 +157,14 @@ class RunRecords:
         """By number."""
         return segment_keys(self.store, run, self._told)
 
+    def segments(self, run: str) -> list[RunSegment]:
+        """Those that can be read, by number. What waits for a store that is away is left to the caller."""
+        found = []
+        for key in self.segment_keys(run):
+            with suppress(RecordMalformed):
+                found.append(self.segment(key))
+        return [segment for segment in found if segment is not None]
+
     def mix_changes(self, run: str) -> list[int]:
         """Numbers of all changes of weights, rising."""
         return changes_of(self.store, run, self._told)
