@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ class _Adopted:
 
     outlives_service = True
 
-    class child:  # noqa: N801 - as a launcher hands it out
+    class child:
         attempt = 0
 
     def adopt(self, run: str) -> Any:
@@ -59,3 +60,29 @@ def test_segments_of_an_adopted_start_are_waited_for_only_as_long_as_the_service
     with pytest.raises(Closing):
         Keeper(spec, LiveRun(), CLUSTER, tools, Life(closing)).keep(lambda: None)
     assert len(asked) == 1
+
+
+def test_a_store_that_hangs_keeps_nobody_from_following_a_run(
+    service: Any, wait_for: Any, ended: Any, tmp_path: Path
+) -> None:
+    """A call may take minutes before the store counts as away: no sign of life for so long, and a supervisor would end
+    the service, and with it a training that goes on without the store."""
+    last, hangs, free = tmp_path / "last", threading.Event(), threading.Event()
+    service.plan({"steps": 1, "end": "completed", "after": str(last)})
+
+    def hang(operation: str, key: str) -> None:
+        # As the service looks for what was asked of a run that trains.
+        if operation == "head" and key.endswith("/stop.json"):
+            hangs.set()
+            assert free.wait(60.0)
+
+    with service.open() as client:
+        run = client.post("/v1/runs", json={"jobs": [service.add_job()]}).json()["run"]
+        wait_for((service.state_dir / "runs" / run / "started-0").exists)
+        service.store.fault = hang
+        wait_for(hangs.is_set)
+        last.touch()
+        try:
+            assert ended(client, run)["state"] == "completed"
+        finally:
+            free.set()

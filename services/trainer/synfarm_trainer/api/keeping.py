@@ -14,6 +14,7 @@ from synfarm.storage.protocol import StoreUnavailable
 from synfarm.telemetry import get_logger
 from synfarm_trainer.api.following import Narrator, OpenTail
 from synfarm_trainer.api.live import LiveRun
+from synfarm_trainer.api.looking import Looking
 from synfarm_trainer.api.records import RunRecords
 from synfarm_trainer.api.stream import EventHub
 from synfarm_trainer.launch.devices import DeviceSet
@@ -95,6 +96,15 @@ class Keeping:
     hub: EventHub
     open_tail: OpenTail
     limits: RunnerLimits
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a look in the store found."""
+
+    stop: bool = False
+    remix: bool = False
+    """The start is to end for a newer change of weights."""
 
 
 class Keeper:
@@ -226,23 +236,22 @@ class Keeper:
             return max(self._records.mix_changes(self._run), default=-1)
         return max((s.change for s in self._records.segments(self._run) if s.change is not None), default=-1)
 
-    def _look(self) -> bool:
-        """Whether the start is to end for a change of weights; a stop that another service was asked for holds too."""
-        records, live = self._records, self._live
+    def _look(self) -> _Asked:
+        """What was asked of the run, perhaps through another service."""
+        records = self._records
         try:
-            if not live.stop_asked.is_set() and records.is_stopped(self._run):
-                live.ask_to_stop()
-            if not self._spec.weights or live.stop_asked.is_set():
-                return False
-            return max(records.mix_changes(self._run), default=-1) > self._mixed
+            if records.is_stopped(self._run):
+                return _Asked(stop=True)
+            newest = max(records.mix_changes(self._run), default=-1) if self._spec.weights else -1
+            return _Asked(remix=newest > self._mixed)
         except StoreUnavailable:
-            return False  # asked again at the next look
+            return _Asked()  # asked again at the next look
 
     def _follow(self, child: Child, attempt: int) -> Outcome:
         """Fold the news until the start has ended."""
         tail, limits, closing = self._open_tail(self._run, attempt), self._limits, self._life.closing
         kill_at: float | None = None
-        look_at = time.monotonic() + limits.look
+        looking = Looking(self._look, limits.look)
         while True:
             outcome = child.poll()
             self._narrator.fold(tail, last=outcome is not None)
@@ -250,9 +259,10 @@ class Keeper:
                 self._live.change(reason=child.standing)
             if outcome is not None:
                 return outcome
-            if kill_at is None and time.monotonic() >= look_at:
-                look_at = time.monotonic() + limits.look
-                self._remixes = self._look()
+            if kill_at is None and (asked := looking.answer()) is not None:
+                self._remixes = asked.remix and not self._live.stop_asked.is_set()
+                if asked.stop:
+                    self._live.ask_to_stop()
             stopping = self._live.stop_asked.is_set()
             if closing.is_set() and self._launcher.outlives_service:
                 raise Closing
