@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,6 +38,20 @@ def test_one_run_that_cannot_be_read_costs_no_other(service: Any, wait_for: Wait
         assert problem["detail"].startswith(layout.run(bad))
     told = {line["key"] for line in logs if line["event"] in {"foreign_object", "object_malformed"}}
     assert {"runs/notes/", layout.run(bad), layout.run_ended(unended)} <= told
+
+
+def test_an_end_that_cannot_be_read_costs_no_run_that_waits_behind_it(
+    service: Any, wait_for: WaitFor, ended: Any, tmp_path: Path
+) -> None:
+    last = tmp_path / "last"
+    service.plan({"steps": 1, "end": "completed", "after": str(last)})
+    with service.open() as client:
+        first, second = (client.post("/v1/runs", json={"jobs": [service.add_job()]}).json()["run"] for _ in range(2))
+        wait_for((service.state_dir / "runs" / first / "started-0").exists)
+        service.store.put(layout.run_ended(first), b"{")
+        last.touch()
+        assert ended(client, second)["state"] == "completed"
+        assert client.get("/healthz").status_code == 200
 
 
 def test_ranks_pass_over_what_is_no_checkpoint() -> None:

@@ -258,9 +258,15 @@ class Runner:
             self._live.pop(run, None)
         if ended is not None:
             self.tell_ended(ended)
-            if life.patiently(lambda: self._tools.records.ended(run)) is None:
+            if not life.patiently(lambda: self._has_ended(run)):
                 # Resumed between the record of its end and this, when it was still known here.
                 self.submit(spec)
+
+    def _has_ended(self, run: str) -> bool:
+        try:
+            return self._tools.records.ended(run) is not None
+        except RecordMalformed:
+            return True  # told in the log; whoever waits behind it has nothing to do with it
 
     def _count_restart(self) -> None:
         with self._lock:
