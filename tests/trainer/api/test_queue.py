@@ -178,6 +178,19 @@ def test_a_set_that_another_service_has_is_waited_for(service: Any, wait_for: Wa
         assert found["reason"] is None
 
 
+def test_a_lock_that_cannot_be_opened_leaves_no_other_one_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    nodes = tmp_path / "dev"
+    nodes.mkdir()
+    (nodes / "nvidia0").touch()
+    leases = Leases(tmp_path / "leases", nodes=nodes)
+    (tmp_path / "leases").mkdir()
+    (tmp_path / "leases" / "gpu-0.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="gpu-0"):
+        leases.take(DeviceSet("0", ("0",)))
+    assert leases.take(ALL) is not None
+
+
 def test_a_folder_of_leases_that_cannot_be_written_is_refused_at_the_start(service: Any) -> None:
     (service.state_dir / "leases").write_text("a file")
     service.open()

@@ -64,17 +64,21 @@ class Leases:
         locks = self._locks(devices)
         if locks:
             self._folder.mkdir(parents=True, exist_ok=True)
-        for name, kind in locks:
-            handle = os.open(self._folder / name, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            lease._handles.append(handle)
-            try:
+        try:
+            for name, kind in locks:
+                flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+                handle = os.open(self._folder / name, flags, 0o600)
+                lease._handles.append(handle)
                 fcntl.flock(handle, kind | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lease.release()
+                if kind == fcntl.LOCK_EX:
+                    os.ftruncate(handle, 0)
+                    os.write(handle, f"{os.getpid()}\n".encode())
+        except OSError as error:
+            # What was locked before it is free again, also where it is no other service that has the rest.
+            lease.release()
+            if isinstance(error, BlockingIOError):
                 return None
-            if kind == fcntl.LOCK_EX:
-                os.ftruncate(handle, 0)
-                os.write(handle, f"{os.getpid()}\n".encode())
+            raise
         return lease
 
     def _locks(self, devices: DeviceSet) -> list[tuple[str, int]]:
