@@ -12,7 +12,6 @@ from synfarm_trainer.data.fetch import ShardCache
 from synfarm_trainer.data.loader import Loader, RankBatch
 from synfarm_trainer.data.manifest import load_dataset
 from synfarm_trainer.data.plan import Plan
-from synfarm_trainer.heap import map_large_blocks
 from synfarm_trainer.presets import resolve
 
 __all__ = ["batches", "images_of"]
@@ -33,7 +32,6 @@ def batches(setting: Setting, overrides: dict[str, Any]) -> Iterator[RankBatch]:
         "data.cache_mib": 512,
         "data.block_shards": 4,
     }
-    map_large_blocks()  # as a rank does
     config = resolve("vit-b16", {**_AUGMENTS, **asked, **overrides})
     store, data = setting.store(), config.data
     dataset = load_dataset(store, [setting.ref], views=VIEWS)
