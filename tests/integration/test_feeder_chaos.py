@@ -259,11 +259,13 @@ def test_a_worker_told_to_stop_finishes_its_unit(stack: Stack) -> None:
     spec = stack.submit()
     stack.until_at_work(spec)
 
-    def renders() -> bool:
+    def rendered() -> set[int]:
         leased = stack.board.flight.leases(spec.job, range(spec.units))
-        return any(holder.stage is Stage.RENDER for holder in leased.values())
+        return {unit for unit, holder in leased.items() if holder.stage is Stage.RENDER}
 
-    stack.wait(renders)  # so that the signal falls inside work
+    stack.wait(rendered)
+    first = rendered()
+    stack.wait(lambda: rendered() - first)  # one that has just begun, so that the signal falls inside it
     stack.workers[name].send_signal(signal.SIGTERM)
     stack.finish(spec)
     assert stack.codes == [0]
