@@ -26,7 +26,6 @@ from synfarm_trainer.data.cropids import CropIds, Epoch, global_crops
 from synfarm_trainer.data.decode import decode_group, read_caption
 from synfarm_trainer.data.fetch import ShardCache
 from synfarm_trainer.data.handover import Handover
-from synfarm_trainer.data.heap import HeapTrim
 from synfarm_trainer.data.manifest import Dataset
 from synfarm_trainer.data.plan import Plan
 from synfarm_trainer.data.texts import encode_text
@@ -179,7 +178,7 @@ class Loader:
 
     def _made(self, start: int, stop: int) -> Iterator[RankBatch]:
         queue: deque[tuple[_Draws, list[Future[_Group]]]] = deque()
-        following, heap = start, HeapTrim()
+        following = start
         if self._ahead is not None:
             self._ahead.begin(start, stop)
         for step in range(start, stop):
@@ -188,7 +187,6 @@ class Loader:
             while following < stop and following <= step + self._config.data.prefetch_steps:
                 queue.append(self._submit(following))
                 following += 1
-            heap.now_and_then()
             draws, futures = queue.popleft()
             groups = [future.result() for future in futures]
             crops = draws.crops
