@@ -62,6 +62,13 @@ def parse_run(key: str) -> str:
     return check_ulid(parts[1])
 
 
+def _number_in(folder: str, key: str, what: str) -> int:
+    match = re.fullmatch(rf"runs/[0-9a-z]{{26}}/{folder}/([0-9]{{6}})\.json", key)
+    if match is None:
+        raise ValueError(f"not the key of {what}: {key[:80]!r}")
+    return int(match.group(1))
+
+
 def attempts_prefix(run_id: str) -> str:
     return run_prefix(run_id) + "attempts/"
 
@@ -77,10 +84,7 @@ def parse_attempt(key: str) -> int:
     Raises:
         ValueError: the key is not one.
     """
-    match = re.fullmatch(r"runs/[0-9a-z]{26}/attempts/([0-9]{6})\.json", key)
-    if match is None:
-        raise ValueError(f"not the key of an attempt: {key[:80]!r}")
-    return int(match.group(1))
+    return _number_in("attempts", key, "an attempt")
 
 
 def metrics_prefix(run_id: str) -> str:
@@ -108,6 +112,15 @@ def segment(run_id: str, number: int) -> str:
     return f"{segments_prefix(run_id)}{digits(number, 6)}.json"
 
 
+def parse_segment(key: str) -> int:
+    """The number of a segment.
+
+    Raises:
+        ValueError: the key is not one.
+    """
+    return _number_in("segments", key, "a segment")
+
+
 def mix_changes_prefix(run_id: str) -> str:
     return run_prefix(run_id) + "weights/"
 
@@ -123,22 +136,7 @@ def parse_mix_change(key: str) -> int:
     Raises:
         ValueError: the key is not one.
     """
-    match = re.fullmatch(r"runs/[0-9a-z]{26}/weights/([0-9]{6})\.json", key)
-    if match is None:
-        raise ValueError(f"not the key of a change of weights: {key[:80]!r}")
-    return int(match.group(1))
-
-
-def parse_segment(key: str) -> int:
-    """The number of a segment.
-
-    Raises:
-        ValueError: the key is not one.
-    """
-    match = re.fullmatch(r"runs/[0-9a-z]{26}/segments/([0-9]{6})\.json", key)
-    if match is None:
-        raise ValueError(f"not the key of a segment: {key[:80]!r}")
-    return int(match.group(1))
+    return _number_in("weights", key, "a change of weights")
 
 
 def run_stop(run_id: str) -> str:
