@@ -73,11 +73,18 @@ def train(store: MemoryStore, tmp_path: Path, open_attempt) -> Train:
 
 
 @pytest.fixture
-def losses(tmp_path: Path) -> Callable[..., dict[int, tuple[str, str]]]:
+def journal(tmp_path: Path) -> Callable[..., list[dict]]:
+    def read(kind: str, attempt: int, run: str = RUN) -> list[dict]:
+        text = (tmp_path / "runs" / run / f"journal-{attempt:06d}.jsonl").read_text()
+        return [line["data"] for line in map(json.loads, text.splitlines()) if line["type"] == kind]
+
+    return read
+
+
+@pytest.fixture
+def losses(journal) -> Callable[..., dict[int, tuple[str, str]]]:
     def read(attempt: int, run: str = RUN) -> dict[int, tuple[str, str]]:
-        journal = (tmp_path / "runs" / run / f"journal-{attempt:06d}.jsonl").read_text()
-        told = [line["data"] for line in map(json.loads, journal.splitlines()) if line["type"] == "step"]
-        return {line["step"]: (line["loss_hex"], line["batch_sha256"]) for line in told}
+        return {line["step"]: (line["loss_hex"], line["batch_sha256"]) for line in journal("step", attempt, run)}
 
     return read
 
@@ -99,7 +106,9 @@ def two_jobs(store: MemoryStore, write_dataset, write_run) -> None:
         write_run(store, datasets[0], run=run, datasets=datasets, weights=(3, 1), overrides=QUICK)
 
 
-def test_other_weights_hold_from_the_step_that_a_start_resumes_from(store, two_jobs, train: Train, losses) -> None:
+def test_other_weights_hold_from_the_step_that_a_start_resumes_from(
+    store, two_jobs, train: Train, losses, journal
+) -> None:
     train(0, 0, killed_at=7)
     change(store, 1, 3)
     session = train(1, 4)
@@ -110,6 +119,8 @@ def test_other_weights_hold_from_the_step_that_a_start_resumes_from(store, two_j
         ("started", 0, None, [3, 1]),
         ("reweighed", 32, 0, [1, 3]),
     ]
+    (event,) = journal("segment", 1)
+    assert (event["step"], event["position"], event["weights"]) == (4, 32, [1, 3])
     names = [session._dataset.rows[row].caption_id for step in range(12) for row in session._plan.batch(step).tolist()]
     for job, stream in zip((JOB, SECOND), read_segments(store, RUN)[-1].streams, strict=True):
         mine = [name for name in names if name.startswith(job)]

@@ -41,10 +41,10 @@ def main() -> int:
         return tell_unusable(error)
     except BindRefused as error:
         get_logger(__name__).error("bind_refused", reason=str(error))
-        return 2
+        return REFUSED
     except TracingMissing as error:
         get_logger(__name__).error("tracing_refused", reason=str(error))
-        return 2
+        return REFUSED
     # Open event streams would hold a stopping server for ever.
     uvicorn.run(
         app, host=settings.host, port=settings.port, log_config=None, access_log=False, timeout_graceful_shutdown=5

@@ -71,6 +71,8 @@ class SegmentedData:
         known = self._reweighed(self._records.begin(self._first), attempt) if ranks.is_first else []
         self._numbers = int(ranks.broadcast(torch.tensor([len(known)])))
         known = known or read_segments(store, spec.run)[: self._numbers]
+        self.opened = known[-1] if known[-1].why == "reweighed" else None
+        """Every start says its own segment last."""
         self._take(known)
         self._complete = [item.complete for item in self._legs[-1].datasets]
         self._looked = -1

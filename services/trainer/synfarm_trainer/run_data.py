@@ -30,6 +30,10 @@ class RunData(Protocol):
     @property
     def plan(self) -> Plan | Course: ...
 
+    @property
+    def opened(self) -> RunSegment | None:
+        """A segment that this start has begun with: a user has changed the weights."""
+
     def next_look(self, step: int) -> int:
         """The step from ``step`` on before which :meth:`look` must be called, or the number of steps."""
 
@@ -39,6 +43,8 @@ class RunData(Protocol):
 
 class _WholeData:
     """All that the run ever reads."""
+
+    opened = None
 
     def __init__(self, dataset: Dataset, plan: Plan, steps: int) -> None:
         self.dataset, self.plan, self._steps = dataset, plan, steps

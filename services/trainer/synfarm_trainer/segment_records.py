@@ -32,4 +32,6 @@ def read_segments(store: ObjectStore, run: str) -> list[RunSegment]:
 def told_of(segment: RunSegment) -> dict[str, Any]:
     """Of a segment what a reader of the run's events wants to know."""
     datasets = segment.model_dump(mode="json", include={"datasets": {"__all__": {"job", "generation", "parts"}}})
-    return {"segment": segment.number, "position": segment.position, **datasets}
+    weights = [stream.weight for stream in segment.streams]
+    mixed = {"weights": weights} if len(weights) > 1 else {}
+    return {"segment": segment.number, "position": segment.position, **datasets, **mixed}

@@ -12,6 +12,7 @@ import torch
 
 from synfarm.contracts import layout
 from synfarm.contracts.runs import CheckpointCommit, RunAttempt, RunSpec, StepMetrics
+from synfarm.contracts.segments import RunSegment
 from synfarm.faults import Faults
 from synfarm.storage.protocol import ObjectStore
 from synfarm.telemetry import get_logger
@@ -210,6 +211,8 @@ class Session:
         used = {"captions": len(self._dataset.rows), "left_out": self._dataset.left_out}
         begun = {"state": "running", "step": first, "resumed_step": first, "steps": config.schedule.steps}
         self._tell("state", {**begun, "data": used})
+        if (segment := self._data.opened) is not None:
+            self._tell_segment(segment)
         if self._begun_from is not None:
             self._tell("state", {"state": "running", "step": first, "begun_from": self._begun_from})
         if first == 0 or (self._evaluation.due(first) and not self._evaluation.recorded(first)):
@@ -256,7 +259,11 @@ class Session:
                 self._dataset, self._plan = self._data.dataset, self._data.plan
                 self._loader.go_on_with(self._dataset, self._plan)
                 self._evaluation = self._evaluation.go_on_with(self._dataset, self._plan)
-                self._tell("segment", {"step": step, "captions": len(self._dataset.rows), **told_of(segment)})
+                self._tell_segment(segment)
+
+    def _tell_segment(self, segment: RunSegment) -> None:
+        step = segment.position // self.config.data.captions_per_batch
+        self._tell("segment", {"step": step, "captions": len(self._dataset.rows), **told_of(segment)})
 
     def flush(self, seconds: float) -> None:
         """Upload what the last steps told, on the way out of a failure; not waited for any longer than that."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -29,13 +30,12 @@ def test_seconds_of_runs_that_ended_and_of_those_that_go_on() -> None:
     assert held.seconds() == {"cpu": 5, "gpu": 60}
 
 
-def test_the_kind_is_what_the_ranks_find(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kind_is_what_the_ranks_find(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert kind_of(_spec(), DeviceSet("cpu")) == "cpu"
     assert kind_of(_spec(device="cpu"), CLUSTER) == "cpu"
     assert kind_of(_spec(), CLUSTER) == "gpu"
     assert kind_of(_spec(device="cuda"), ALL) == "gpu"
-    for there, kind in ((True, "gpu"), (False, "cpu")):
-        monkeypatch.setattr(
-            "synfarm_trainer.api.held_devices._NVIDIA", SimpleNamespace(exists=lambda there=there: there)
-        )
-        assert kind_of(_spec(), ALL) == kind
+    monkeypatch.setattr("synfarm_trainer.api.held_devices._NODES", tmp_path)
+    assert kind_of(_spec(), ALL) == "cpu"
+    (tmp_path / "nvidia0").touch()
+    assert kind_of(_spec(), ALL) == "gpu"

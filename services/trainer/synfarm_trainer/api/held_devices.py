@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from synfarm.contracts.runs import RunSpec
-from synfarm_trainer.launch.devices import CLUSTER, DeviceSet
+from synfarm_trainer.launch.devices import CLUSTER, DeviceSet, has_gpus
 
 __all__ = ["HeldDevices", "kind_of"]
 
-_NVIDIA = Path("/dev/nvidiactl")
-"""There wherever NVIDIA's driver is loaded."""
+_NODES = Path("/dev")
 
 
 class HeldDevices:
@@ -55,4 +54,4 @@ def kind_of(spec: RunSpec, devices: DeviceSet) -> str:
         return "cpu"
     if devices.gpus or devices is CLUSTER or asked == "cuda":
         return "gpu"
-    return "gpu" if _NVIDIA.exists() else "cpu"
+    return "gpu" if has_gpus(_NODES) else "cpu"

@@ -56,7 +56,7 @@ def change_weights(records: RunRecords, spec: RunSpec, request: MixRequest, who:
         if (newest.weights if newest is not None else spec.weights) == weights:
             return
         # Behind the newest, whatever is missing before it: a number that is taken would be tried for ever.
-        number = max(records.mix_changes(run), default=-1) + 1
+        number = newest.number + 1 if newest is not None else 0
         mine = MixChange(run=run, number=number, weights=weights, by=who.owner, at=utc_now())
         if store.create(layout.mix_change(run, number), mine.to_bytes()):
             return
