@@ -12,6 +12,7 @@ from synfarm_trainer.data.fetch import ShardCache
 from synfarm_trainer.data.loader import Loader, RankBatch
 from synfarm_trainer.data.manifest import load_dataset
 from synfarm_trainer.data.plan import Plan
+from synfarm_trainer.heap import limit_heaps
 from synfarm_trainer.presets import resolve
 
 __all__ = ["batches", "images_of"]
@@ -25,6 +26,7 @@ def batches(setting: Setting, overrides: dict[str, Any]) -> Iterator[RankBatch]:
     Args:
         overrides: of the configuration, after those that the comparison asks for.
     """
+    limit_heaps()  # as an entry of a rank does
     asked = {
         "data.captions_per_batch": setting.batch,
         "execution.micro_captions": 0,

@@ -14,6 +14,7 @@ from synfarm.contracts.ids import check_ulid
 from synfarm.faults import Faults
 from synfarm.settings import ProcessSettings, StoreSettings
 from synfarm.telemetry import configure_logging, get_logger
+from synfarm_trainer.heap import limit_heaps
 from synfarm_trainer.parent import die_with_agent
 
 __all__ = ["main"]
@@ -25,6 +26,7 @@ _FLUSH_SECONDS = 5.0
 def main(arguments: list[str] | None = None) -> int:
     """Train; 0 if the run is complete or was stopped by SIGTERM, 1 otherwise. The exit record says which and why."""
     die_with_agent()
+    limit_heaps()
     parser = argparse.ArgumentParser(prog="synfarm_trainer.run", description="One rank of a training run.")
     parser.add_argument("--run-id", required=True, type=check_ulid)
     parser.add_argument("--attempt", required=True, type=int)
