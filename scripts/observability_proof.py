@@ -1,8 +1,8 @@
 """Proves that watching a farm works: `make observability-proof` (needs Debian's `prometheus`; some minutes).
 
 It starts a farm, and a Prometheus with the shipped configuration, whose targets alone are replaced; makes a job, trains
-on it while another job runs; and asks, in mid-work, every query of every dashboard. It also compares what the processes
-really export with docs/09-observability.md. Ends with 1 and the reasons if something is missing.
+on it while another job runs; and asks, in mid-work, every query of every dashboard and every alert. It also compares
+what the processes really export with docs/09-observability.md. Ends with 1 and the reasons if something is missing.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ import contextlib
 import os
 import re
 import shutil
-import signal
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import yaml
-from dashboards_page import Window, page
+from dashboards_page import NoAnswer, Window
+from prometheus_checks import CONFIG, alerts, targets, without_data
 
 from synfarm.cli.demo.options import DemoOptions, job_request
 from synfarm.contracts.runs import RunRequest, RunState
@@ -33,10 +33,7 @@ from synfarm.local.stack import Stack, run_stack
 from synfarm.sdk import AsyncClient, ClientConfig
 
 ROOT = Path(__file__).resolve().parent.parent
-CONFIG = ROOT / "deploy" / "observability" / "prometheus"
 SCRAPE_SECONDS = 2
-EMPTY_ON_A_CPU = {"synfarm_trainer_run_mfu", "synfarm_trainer_run_mfu_achievable"}
-"""A CPU has no peak that is known, so nothing is a share of it."""
 BOUND_SECONDS = 1500.0
 
 
@@ -65,8 +62,9 @@ async def until(what: str, done: Callable[[], Awaitable[bool]]) -> None:
         await asyncio.sleep(1)
 
 
-async def work(stack: Stack, prometheus: httpx.AsyncClient, queries: Callable[[], list[str]]) -> list[str]:
-    """A job, a run on it, and another job beside the run; every query that had no data in the middle of that."""
+async def work(stack: Stack, queries: Callable[[], list[str]], others: Callable[[], list[str]]) -> list[str]:
+    """A job, a run on it, and another job beside the run; every query that had no data in the middle of that, and what
+    else is wrong then."""
     config = ClientConfig(stack.state.api_url, stack.state.trainer_url, key=stack.key)
     async with AsyncClient(config) as client:
         first = await client.jobs.submit(job_request(DemoOptions(concepts="4", captions=64)))
@@ -94,8 +92,7 @@ async def work(stack: Stack, prometheus: httpx.AsyncClient, queries: Callable[[]
 
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(until("every query has data", all_there), 300)
-        state = (await prometheus.get("/api/v1/targets")).json()["data"]["activeTargets"]
-        missing += [f"target {t['scrapePool']}: {t['lastError']}" for t in state if t["health"] != "up"]
+        missing += await asyncio.to_thread(others)
         await client.runs.stop(run.run)
         await client.jobs.cancel(second.job)
         return missing
@@ -119,6 +116,34 @@ def unlisted(targets: dict[str, str]) -> list[str]:
     return found
 
 
+@contextlib.asynccontextmanager
+async def serving(folder: Path, address: str) -> AsyncIterator[None]:
+    """A Prometheus with the folder's configuration, from when it answers.
+
+    Raises:
+        SystemExit: it ends before.
+    """
+    command = ["prometheus", f"--config.file={folder / 'prometheus.yml'}", f"--web.listen-address={address}"]
+    command += [f"--storage.tsdb.path={folder / 'tsdb'}", "--log.level=warn"]
+    server = await asyncio.create_subprocess_exec(*command)
+    try:
+        async with httpx.AsyncClient(base_url=f"http://{address}", trust_env=False) as client:
+
+            async def ready() -> bool:
+                if server.returncode is not None:
+                    raise SystemExit(f"prometheus has ended with code {server.returncode}; its own lines say why")
+                with contextlib.suppress(httpx.HTTPError):
+                    return (await client.get("/-/ready")).is_success
+                return False
+
+            await until("Prometheus answers", ready)
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # it may have ended on its own
+            server.terminate()
+        await asyncio.wait_for(server.wait(), 30)
+
+
 async def prove(output: Path, folder: Path) -> list[str]:
     held = HeldPorts(2)
     own, captions = held.numbers
@@ -127,34 +152,25 @@ async def prove(output: Path, folder: Path) -> list[str]:
     async with run_stack(folder / "farm", extra=extra) as stack:
         found = look(folder / "farm").processes
         processes = {process.name: str(process.address) for process in found.processes} if found else {}
-        targets = {
+        addresses = {
             "caption-api": processes["caption-api"],
             "caption-worker": f"127.0.0.1:{captions}",
             "render-worker": processes["render-worker"],
             "llm-server": processes["llm-server"],
             "trainer": processes["trainer"],
         }
-        (folder / "prometheus.yml").write_text(configuration(targets))
+        (folder / "prometheus.yml").write_text(configuration(addresses))
         address = f"127.0.0.1:{own}"
-        command = ["prometheus", f"--config.file={folder / 'prometheus.yml'}", f"--web.listen-address={address}"]
-        command += [f"--storage.tsdb.path={folder / 'tsdb'}", "--log.level=warn"]
-        server = await asyncio.create_subprocess_exec(*command)
         began = time.time()
-        try:
+        async with serving(folder, address):
             with httpx.Client(base_url=f"http://{address}", timeout=30, trust_env=False) as client:
 
                 def queries() -> list[str]:
                     window = Window(max(began, time.time() - 900), time.time())
-                    text, empty = page(client, window, SCRAPE_SECONDS)
-                    output.write_text(text, encoding="utf-8")
-                    return [query for query in empty if not any(f"{name}{{" in query for name in EMPTY_ON_A_CPU)]
+                    return without_data(client, window, SCRAPE_SECONDS, output)
 
-                async with httpx.AsyncClient(base_url=f"http://{address}", trust_env=False) as prometheus:
-                    missing = await work(stack, prometheus, queries)
-            return [*missing, *unlisted(targets)]
-        finally:
-            server.send_signal(signal.SIGTERM)
-            await asyncio.wait_for(server.wait(), 30)
+                missing = await work(stack, queries, lambda: targets(client)[1] + alerts(client)[1])
+        return [*missing, *unlisted(addresses)]
 
 
 def main() -> int:
@@ -165,7 +181,10 @@ def main() -> int:
         raise SystemExit("prometheus is not installed (Debian: apt-get install prometheus)")
     os.environ["NO_PROXY"] = "127.0.0.1,localhost"
     with tempfile.TemporaryDirectory(prefix="synfarm-proof-") as folder:
-        problems = asyncio.run(prove(given.output, Path(folder)))
+        try:
+            problems = asyncio.run(prove(given.output, Path(folder)))
+        except NoAnswer as error:
+            raise SystemExit(str(error)) from error
     for problem in problems:
         sys.stdout.write(f"{problem}\n")
     sys.stdout.write(f"{len(problems)} problems; the page is {given.output}\n")
