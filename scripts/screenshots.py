@@ -9,20 +9,16 @@ The newest finished job and the newest run are shown. Needs Debian's `chromium` 
 from __future__ import annotations
 
 import argparse
-import io
-import os
-import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from pictures import NoPicture, chromium, keep
+from playwright.sync_api import Browser, Page
 
 from synfarm.local.folder import StackFolder, StackState
 
 OUT = Path("docs/img")
-MOST_BYTES = 300_000
 DESK = (1280, 860)
 PHONE = (390, 844)
 SHOTS = (
@@ -31,10 +27,6 @@ SHOTS = (
     ("-phone", PHONE, "light", ("job", "run")),
 )
 """Ending of the name, size, scheme, pages."""
-
-
-class NoPicture(Exception):
-    """What a picture needs is not there; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -86,20 +78,6 @@ def settle(page: Page) -> None:
     page.wait_for_timeout(1000)
 
 
-def keep(name: str, picture: bytes) -> None:
-    """Write a picture, with fewer colours where it would be too large."""
-    image = Image.open(io.BytesIO(picture)).convert("RGB")
-    path = OUT / f"{name}.png"
-    for colours in (None, 256, 128, 64):
-        shown = image if colours is None else image.quantize(colours, method=Image.Quantize.MAXCOVERAGE)
-        data = io.BytesIO()
-        shown.save(data, "PNG", optimize=True)
-        if len(data.getvalue()) <= MOST_BYTES:
-            break
-    path.write_bytes(data.getvalue())
-    sys.stdout.write(f"{path}: {image.width} x {image.height}, {len(data.getvalue()) / 1000:.0f} kB\n")
-
-
 def take(browser: Browser, farm: Farm) -> None:
     for suffix, (width, height), scheme, wanted in SHOTS:
         context = browser.new_context(
@@ -115,13 +93,13 @@ def take(browser: Browser, farm: Farm) -> None:
                 page.locator("[data-sample]").first.click()
                 page.locator("dialog[open] img").first.wait_for()
             settle(page)
-            keep(f"page-{name}{suffix}", page.screenshot())
+            keep(OUT / f"page-{name}{suffix}.png", page.screenshot())
         context.close()
     if farm.report is not None:
         page = browser.new_page(viewport={"width": DESK[0], "height": DESK[1]}, color_scheme="light")
         page.goto(farm.report.resolve().as_uri())
         settle(page)
-        keep("report", page.screenshot())
+        keep(OUT / "report.png", page.screenshot())
 
 
 def main() -> int:
@@ -131,17 +109,11 @@ def main() -> int:
     parser.add_argument("--key-file", type=Path)
     parser.add_argument("--report", type=Path, help="a report.html; by default the one in the folder")
     arguments = parser.parse_args()
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     try:
-        if chromium is None:
-            raise NoPicture("no chromium on PATH (Debian: apt-get install chromium)")
         farm = find_farm(arguments)
         OUT.mkdir(parents=True, exist_ok=True)
-        with sync_playwright() as play:
-            # Root has no sandbox to start; everyone else keeps it.
-            browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"] if os.geteuid() == 0 else [])
+        with chromium() as browser:
             take(browser, farm)
-            browser.close()
     except NoPicture as error:
         sys.stderr.write(f"screenshots: {error}\n")
         return 1
