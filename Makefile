@@ -64,8 +64,8 @@ test-long: setup ## more pairs of the same kill tests, six minutes of `make chao
 demo: setup ## the whole chain on this machine, with a report: CONCEPTS=my.txt for your own (under 10 minutes)
 	.venv/bin/synfarm demo $(if $(CONCEPTS),--concepts "$(CONCEPTS)") $(ARGS)
 
-e2e-compose: ## build and use the compose stack, with kills in mid-job (says so and stops without a Docker engine)
-	@python3 scripts/e2e_compose.py
+e2e-compose: setup ## build and use the compose stack, with kills in mid-job, watched by Prometheus (needs a Docker engine; says so without)
+	@$(PY) scripts/e2e_compose.py
 
 image-sizes: ## sizes of the images that are built, compressed and unpacked, and their largest layers: ARGS="NAME:TAG …" for others (minutes)
 	@python3 scripts/image_sizes.py $(ARGS)

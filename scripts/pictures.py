@@ -41,11 +41,16 @@ def chromium() -> Iterator[Browser]:
             browser.close()
 
 
-def keep(path: Path, picture: bytes) -> None:
-    """Write a picture, with fewer colours where it would be too large."""
+def keep(path: Path, picture: bytes, *, drawing: bool = False) -> None:
+    """Write a picture, with fewer colours where it would be too large; of a drawing the frequent ones stay exact."""
     image = Image.open(io.BytesIO(picture)).convert("RGB")
     for colours in (None, 256, 128, 64):
-        shown = image if colours is None else image.quantize(colours, method=Image.Quantize.MAXCOVERAGE)
+        if colours is None:
+            shown = image
+        elif drawing:
+            shown = image.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        else:
+            shown = image.quantize(colours, method=Image.Quantize.MAXCOVERAGE)
         data = io.BytesIO()
         shown.save(data, "PNG", optimize=True)
         if len(data.getvalue()) <= MOST_BYTES:

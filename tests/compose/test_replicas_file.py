@@ -57,11 +57,6 @@ def test_it_waits_longer_than_what_it_stands_before(haproxy: str) -> None:
     assert min(seconds(haproxy, "client"), seconds(haproxy, "server")) > longest
 
 
-def test_the_script_stands_in_for_the_image_that_is_pinned(root: Path, replicas: dict[str, Any]) -> None:
-    text = (root / "scripts" / "e2e_compose.py").read_text()
-    assert f'PROXY_IMAGE = "{replicas["proxy"]["image"]}"' in text
-
-
 def test_haproxy_takes_the_file(root: Path) -> None:
     haproxy = shutil.which("haproxy") or "/usr/sbin/haproxy"
     if not Path(haproxy).exists():
