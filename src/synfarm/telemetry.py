@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
+
+from synfarm.safe_text import escaped
 
 __all__ = ["configure_logging", "get_logger"]
 
@@ -21,7 +23,7 @@ def configure_logging(level: str = "info", style: Literal["console", "json"] = "
         structlog.processors.format_exc_info,
     ]
     renderer: structlog.types.Processor
-    renderer = structlog.processors.JSONRenderer() if style == "json" else structlog.dev.ConsoleRenderer(colors=False)
+    renderer = structlog.processors.JSONRenderer() if style == "json" else _for_people()
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -42,6 +44,19 @@ def configure_logging(level: str = "info", style: Literal["console", "json"] = "
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
     if process:
         structlog.contextvars.bind_contextvars(process=process)
+
+
+def _for_people() -> structlog.types.Processor:
+    """Lines for a terminal: what is in them acts on none, and what follows the first line of an event is indented.
+
+    So no name, reason or traceback of a stranger can pass for an event of its own. (JSON escapes both by itself.)
+    """
+    draw = structlog.dev.ConsoleRenderer(colors=False)
+
+    def render(logger: Any, method: str, event: structlog.types.EventDict) -> str:
+        return escaped(draw(logger, method, event)).replace("\n", "\n    ")
+
+    return render
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:

@@ -14,6 +14,7 @@ import typer
 from synfarm.cli.exits import CommandFailed, ExitCode
 from synfarm.cli.farm import in_words, nearby
 from synfarm.cli.options import DataDir, Json
+from synfarm.safe_text import escaped, visible
 
 __all__ = ["logs"]
 
@@ -60,9 +61,9 @@ class _Writer:
     def write(self, name: str, lines: list[str]) -> None:
         for line in lines:
             if self._as_json:
-                text = json.dumps({"process": name, "line": line}, ensure_ascii=False)
+                text = escaped(json.dumps({"process": name, "line": line}, ensure_ascii=False))
             else:
-                text = f"{name:<{self._width}} | {line}" if self._width else line
+                text = visible(f"{name:<{self._width}} | {line}" if self._width else line)
             sys.stdout.write(text + "\n")
         if lines:
             sys.stdout.flush()

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
+from rich.text import Text
+
 from synfarm.cli.screen import errors, say
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ class _Live:
         self._status = status
 
     def __call__(self, text: str) -> None:
-        self._status.update(text)
+        self._status.update(Text(text))
 
 
 @contextmanager
@@ -50,7 +52,8 @@ def meter(begin: str) -> Iterator[Meter]:
     if not console.is_terminal:
         yield _Plain()
         return
-    with console.status(begin) as status:
+    # Texts, here and above: a status takes a string for markup, and a folder called '[/b]' would end the command.
+    with console.status(Text(begin)) as status:
         yield _Live(status)
 
 

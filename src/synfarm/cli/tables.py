@@ -120,7 +120,7 @@ def facts(rows: Mapping[str, str | Text]) -> Table:
     made.add_column(style="bold", no_wrap=True)
     made.add_column(overflow="fold")
     for name, value in rows.items():
-        made.add_row(name, value if isinstance(value, Text) else Text(value))
+        made.add_row(name, value)
     return made
 
 

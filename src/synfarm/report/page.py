@@ -9,15 +9,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from synfarm.report import quantities
-from synfarm.report.charts.svg import clean
 from synfarm.report.document import Document
+from synfarm.safe_text import visible
 
 __all__ = ["render"]
 
 
 def _printable(value: object) -> object:
-    """What is put into the page: text loses what HTML forbids; everything but our own markup is escaped after it."""
-    return value if isinstance(value, Markup) else clean(str(value))
+    """What is put into the page: text loses what would act in it; everything but our own markup is escaped after it."""
+    return value if isinstance(value, Markup) else visible(str(value))
 
 
 def _environment() -> Environment:

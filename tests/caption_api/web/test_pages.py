@@ -106,11 +106,11 @@ async def test_a_job_shows_where_it_stands(site: Any, open_page: Any) -> None:
 async def test_text_of_others_stays_text(site: Any, open_page: Any) -> None:
     job = await make_job(site)
     letter = {"job": job, "unit": 1, "stage": "render", "fault": "unit", "count": 3, "at": "2026-01-01T00:00:00Z"}
-    letter["reason"] = "<script>alert(1)</script>"
+    letter["reason"] = "<script>alert(1)</script> \u202ekcatta\x1b[2J"
     site.store.create(layout.failure(job, 1), json.dumps(letter).encode())
     async with open_page() as page:
         text = (await page.get(f"/ui/jobs/{job}/failures")).text
-    assert "&lt;script&gt;alert(1)" in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; \ufffdkcatta\ufffd[2J" in text, "nor does it turn the page round"
     assert Inline(text).breaches == []
 
 

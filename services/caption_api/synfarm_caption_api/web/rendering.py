@@ -9,12 +9,19 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from synfarm.contracts.base import utc_now
+from synfarm.safe_text import visible
 from synfarm_caption_api.web import formats
 from synfarm_caption_api.web.visitor import Visitor, is_open
 
 __all__ = ["Pages"]
+
+
+def _harmless(value: object) -> object:
+    """Words lose what would act in a page, such as a turn of the direction of writing; they are escaped after it."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _environment() -> Environment:
@@ -22,6 +29,7 @@ def _environment() -> Environment:
         loader=PackageLoader("synfarm_caption_api.web"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_harmless,
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree
 
 from markupsafe import Markup
 
-__all__ = ["Element", "add", "clean", "figure", "number", "path", "to_markup"]
+from synfarm.safe_text import visible
+
+__all__ = ["Element", "add", "figure", "number", "path", "to_markup"]
 
 Element = ElementTree.Element
-# NUL and the other controls are errors in HTML; lone surrogates cannot be encoded.
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
-
-
-def clean(text: str) -> str:
-    """The text with characters that HTML forbids shown as U+FFFD."""
-    return _UNPRINTABLE.sub("\ufffd", text)
 
 
 def number(value: float) -> str:
@@ -30,7 +24,7 @@ def add(parent: Element, tag: str, text: str = "", /, **attributes: str | float)
     """Append a child; ``class_`` gives ``class`` and ``text_anchor`` ``text-anchor``."""
     child = ElementTree.SubElement(parent, tag, _attributes(attributes))
     if text:
-        child.text = clean(text)
+        child.text = visible(text)
     return child
 
 
@@ -62,6 +56,6 @@ def to_markup(root: Element) -> Markup:
 
 def _attributes(values: Mapping[str, str | float]) -> dict[str, str]:
     return {
-        name.rstrip("_").replace("_", "-"): clean(value) if isinstance(value, str) else number(value)
+        name.rstrip("_").replace("_", "-"): visible(value) if isinstance(value, str) else number(value)
         for name, value in values.items()
     }
