@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request, Response
 from synfarm.auth import Authenticator
 from synfarm.contracts.problems import PROBLEM_MEDIA_TYPE, Problem
 from synfarm.storage.protocol import ObjectStore, StoreUnavailable
+from synfarm.telemetry import get_logger
 from synfarm.web import install
 from synfarm_trainer.api.artifacts import artifacts_router
 from synfarm_trainer.api.curve import RunCurve
@@ -39,6 +40,8 @@ from synfarm_trainer.presets import resolve
 from synfarm_trainer.settings import TrainerSettings
 
 __all__ = ["build_app"]
+
+_log = get_logger(__name__)
 
 
 def _resolve(preset: str, overrides: Mapping[str, object]) -> dict[str, Any]:
@@ -116,13 +119,14 @@ def build_app(
     install(app, authenticate, body_limit=settings.body_limit)
 
     @app.exception_handler(StoreUnavailable)
-    async def _away(_: Request, error: StoreUnavailable) -> Response:
+    async def _away(request: Request, error: StoreUnavailable) -> Response:
+        _log.error("store_failed", path=request.url.path, error=str(error))
         problem = Problem(
             title="store unavailable",
             status=503,
-            detail=str(error)[:500],
+            detail="The object store does not answer as it should.",
             code="store_unavailable",
-            hint="The object store does not answer; send the request again in some seconds.",
+            hint="Send the request again in some seconds; GET /readyz tells when the store is back.",
         )
         return Response(problem.to_bytes(), 503, {"Retry-After": "5"}, PROBLEM_MEDIA_TYPE)
 

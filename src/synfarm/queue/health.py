@@ -10,8 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
+from synfarm.outages import Outages
 from synfarm.storage.protocol import ObjectStore, StoreError
 from synfarm.telemetry import get_logger
 
@@ -20,17 +21,20 @@ __all__ = ["HealthServer", "dependencies_away"]
 _log = get_logger(__name__)
 
 
-def dependencies_away(store: ObjectStore, redis: Redis) -> dict[str, str]:
-    """What a worker needs and gets no answer from, by name; asks each of them now."""
+def dependencies_away(store: ObjectStore, redis: Redis, outages: Outages) -> dict[str, str]:
+    """What a worker needs and gets no answer from, by name, in words for anybody; asks each of them now."""
     away: dict[str, str] = {}
     try:
         store.head("probe/ready")
+        outages.well("object store")
     except StoreError as error:
-        away["object store"] = str(error)
+        away["object store"] = outages.away("object store", error)
     try:
         redis.ping()
+        outages.well("redis")
     except RedisError as error:
-        away["redis"] = str(error)
+        refuses = isinstance(error, AuthenticationError | ResponseError)
+        away["redis"] = outages.away("redis", error, refuses=refuses)
     return away
 
 

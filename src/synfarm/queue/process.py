@@ -22,6 +22,7 @@ from synfarm.contracts.renders import UnitTask
 from synfarm.contracts.versions import read_versions
 from synfarm.contracts.workers import WorkerInfo
 from synfarm.faults import Faults
+from synfarm.outages import Outages
 from synfarm.queue.app import connect, make_app
 from synfarm.queue.board import Board
 from synfarm.queue.clock import RedisClock
@@ -107,6 +108,7 @@ class WorkerProcess:
         self._watchdog = Watchdog(self.presence, self.patience)
         self._leases = LeaseBook(self._redis, keys, worker=info.id, settings=LeaseSettings(), patience=self.patience)
         self._prepared = True
+        self._outages = Outages()
         self._health: HealthServer | None = None
         self._runner = UnitRunner(
             store=store,
@@ -207,13 +209,14 @@ class WorkerProcess:
         }
 
     def _ready(self) -> tuple[bool, Mapping[str, object]]:
-        info, missing = self.presence.info(), dependencies_away(self._store, self._redis)
+        # Asked without a key: what was said, and by which address, is in the log and in GET /v1/workers.
+        info, missing = self.presence.info(), dependencies_away(self._store, self._redis, self._outages)
         if not self._prepared:
-            missing["model"] = info.trouble or f"{info.loading or 'it'} is being loaded"
+            missing["model"] = "cannot be loaded" if info.trouble else "is being loaded"
         return not missing, {
             "status": "not ready" if missing else "ready",
             "missing": missing,
-            "model": info.model,
+            "model": info.model if info.kind == "render" else None,
         }
 
     def _wait_for_finishing(self) -> None:

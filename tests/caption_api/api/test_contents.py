@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from redis.exceptions import ConnectionError as RedisAway
 
 from synfarm.auth import Principal
 from synfarm.contracts import layout
@@ -17,7 +18,7 @@ from synfarm.contracts.jobs import JobSpec
 from synfarm.queue.board import Board
 from synfarm.queue.clock import RedisClock
 from synfarm.queue.events import EventLog
-from synfarm.storage.protocol import StoreUnavailable
+from synfarm.storage.protocol import StoreRefused
 from synfarm_caption_api.captioning import caption_unit
 from synfarm_caption_api.prompts.draw import Drawer
 from synfarm_caption_api.prompts.pools import load_pools
@@ -153,15 +154,17 @@ async def test_a_try_is_of_texts_so_no_renderer_refuses_it(site: Any) -> None:
 
 
 async def test_an_llm_that_is_away_is_said_so(site: Any) -> None:
-    site.generator._answer = lambda concept, seed: GeneratorAway("LLM at http://x: gone")
+    site.generator._answer = lambda concept, seed: GeneratorAway("LLM at http://10.9.8.7: no such key sk-secret")
     async with site.client() as client:
         answer = await client.post("/v1/captions", json={"concepts": ["dog"]})
+    assert "10.9.8.7" not in answer.text
+    assert "sk-secret" not in answer.text
     assert (answer.status_code, answer.json()["code"]) == (503, "llm_away")
 
 
 async def test_readiness_names_each_dependency(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     async def gone() -> None:
-        raise GeneratorAway("no LLM")
+        raise GeneratorAway("LLM at http://10.9.8.7:8080: connection refused")
 
     monkeypatch.setattr(site.generator, "probe", gone)
     async with site.client(None) as client:
@@ -170,12 +173,23 @@ async def test_readiness_names_each_dependency(site: Any, monkeypatch: pytest.Mo
         found = answer.json()["dependencies"]
         assert {name: found[name]["ok"] for name in found} == {"store": True, "redis": True, "llm": False}
 
+        def gone_too() -> None:
+            raise RedisAway("Error 111 connecting to 10.9.8.7:6379. Connection refused.")
+
         def away(operation: str, key: str) -> None:
-            raise StoreUnavailable(key)
+            raise StoreRefused("HTTPConnectionPool(host='10.9.8.7', port=9000): InvalidAccessKeyId")
 
         site.store.fault = away
+        monkeypatch.setattr(site.services.redis, "ping", gone_too)
         answer = await client.get("/readyz")
-        assert (answer.status_code, answer.json()["dependencies"]["store"]["ok"]) == (503, False)
+    assert (answer.status_code, answer.json()["dependencies"]) == (
+        503,
+        {
+            "store": {"ok": False, "detail": "refuses this process"},
+            "redis": {"ok": False, "detail": "does not answer"},
+            "llm": {"ok": False, "detail": "does not answer"},
+        },
+    ), "asked without a key: no address, no words of a library"
 
 
 async def test_health_tells_a_hung_feeder_from_a_dependency_that_is_away(

@@ -15,9 +15,12 @@ from fastapi import Request
 
 from synfarm.auth import Principal
 from synfarm.contracts.problems import ProblemError
+from synfarm.telemetry import get_logger
 from synfarm_caption_api.text_generator import GeneratorAway, PromptFails, PromptRefused
 
 __all__ = ["Asks", "llm_away", "prompt_refused", "unless_gone"]
+
+_log = get_logger(__name__)
 
 T = TypeVar("T")
 _AGAIN_SECONDS = 5.0
@@ -57,8 +60,14 @@ class Asks:
 
 
 def llm_away(error: GeneratorAway) -> ProblemError:
-    """The 503 for it."""
-    return ProblemError(503, "llm_away", str(error), hint="Try again later; GET /readyz tells when the LLM is back.")
+    """The 503 for it. What the server said goes to the log alone: it may repeat the key that it did not take."""
+    _log.warning("ask_failed", error=str(error))
+    return ProblemError(
+        503,
+        "llm_away",
+        "No language model server answers.",
+        hint="Try again later; GET /readyz tells when the LLM is back.",
+    )
 
 
 def prompt_refused(error: PromptRefused, field: str, cure: str) -> ProblemError:

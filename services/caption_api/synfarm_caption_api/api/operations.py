@@ -8,7 +8,7 @@ from typing import Literal
 
 from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from synfarm.contracts import layout
 from synfarm.contracts.base import Contract
@@ -17,7 +17,7 @@ from synfarm.contracts.workers import WorkerList
 from synfarm.queue.presence import live_workers
 from synfarm.storage.protocol import StoreError
 from synfarm.web import CurrentPrincipal
-from synfarm_caption_api.api.services import Services
+from synfarm_caption_api.api.services import ApiServices, Services
 from synfarm_caption_api.text_generator import GeneratorAway
 
 __all__ = ["router"]
@@ -32,12 +32,13 @@ class Health(Contract):
     last_pass_age_seconds: float | None = None
     """Since the feeder's last whole pass; grows while Redis or the store is away."""
     failure: str | None = None
-    """Why the feeder's last pass failed."""
+    """What the feeder's last pass failed at; its log has what was said."""
 
 
 class Dependency(Contract):
     ok: bool
     detail: str | None = None
+    """In words of ours: what was said, and by which address, is in the log."""
 
 
 class Readiness(Contract):
@@ -77,9 +78,9 @@ async def healthz(services: Services, response: Response) -> Health:
 async def readyz(services: Services, response: Response) -> Readiness:
     """Each dependency by name. The LLM is shown but does not count: jobs are accepted while it is away."""
     checks = {
-        "store": _try(asyncio.to_thread(services.store.head, layout.active_prefix() + "probe")),
-        "redis": _try(asyncio.to_thread(services.redis.ping)),
-        "llm": _try(services.generator.probe()),
+        "store": _try("store", asyncio.to_thread(services.store.head, layout.active_prefix() + "probe"), services),
+        "redis": _try("redis", asyncio.to_thread(services.redis.ping), services),
+        "llm": _try("llm", services.generator.probe(), services),
     }
     found = dict(zip(checks, await asyncio.gather(*checks.values()), strict=True))
     ready = found["store"].ok and found["redis"].ok
@@ -93,11 +94,13 @@ def metrics(services: Services) -> Response:
     return PlainTextResponse(services.metrics.text(), media_type="text/plain; version=0.0.4")
 
 
-async def _try(probe: Awaitable[object]) -> Dependency:
+async def _try(part: str, probe: Awaitable[object], services: ApiServices) -> Dependency:
     try:
         await asyncio.wait_for(probe, _PROBE_SECONDS)
     except (StoreError, RedisError, GeneratorAway) as error:
-        return Dependency(ok=False, detail=f"{type(error).__name__}: {error}"[:300])
+        refuses = isinstance(error, AuthenticationError | ResponseError)
+        return Dependency(ok=False, detail=services.outages.away(part, error, refuses=refuses))
     except TimeoutError:
         return Dependency(ok=False, detail=f"no answer within {_PROBE_SECONDS:.0f} s")
+    services.outages.well(part)
     return Dependency(ok=True)

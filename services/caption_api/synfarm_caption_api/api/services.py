@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
 from redis import Redis
 
 from synfarm.contracts.jobs import Concept
+from synfarm.outages import Outages
 from synfarm.queue.event_hub import EventHub
 from synfarm.queue.flags import FlagBook
 from synfarm.queue.keys import Keys
@@ -51,6 +52,7 @@ class ApiServices:
     """None where this replica runs no feeder."""
     health_age_seconds: float
     heartbeat_seconds: float
+    outages: Outages = field(default_factory=Outages)
 
 
 def _services(request: Request) -> ApiServices:

@@ -41,7 +41,7 @@ class FeederPulse:
         self.seconds = 0.0
         """In passes that went through."""
         self.failure: str | None = None
-        """Why the last pass failed; None if it did not."""
+        """What the last pass failed at, without any address, for ``/healthz`` needs no key; None if it did not."""
 
     def tick(self, *, leading: bool, seconds: float = 0.0) -> None:
         """A pass went through and took so long."""
@@ -116,11 +116,11 @@ def run_feeder(
                     sender.tick()
                 pause = settings.pass_seconds
             except (RedisError, OperationalError, StoreError) as error:
-                pulse.fail(f"{type(error).__name__}: {error}")
+                pulse.fail("the object store" if isinstance(error, StoreError) else "redis")
                 _log.warning("feeder_pass_failed", error=str(error), again_in=pause)
                 pause = min(_LONGEST_PAUSE, max(pause * 2, 0.1))
-            except Exception as error:  # noqa: BLE001 - a defect met in one pass must not end all repair
-                pulse.fail(f"{type(error).__name__}: {error}")
+            except Exception:  # noqa: BLE001 - a defect met in one pass must not end all repair
+                pulse.fail("a defect")
                 _log.exception("feeder_pass_broke", again_in=_LONGEST_PAUSE)
                 pause = _LONGEST_PAUSE
         sender.close()

@@ -9,6 +9,7 @@ from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from synfarm.contracts import layout
+from synfarm.outages import Outages
 from synfarm.storage.protocol import ObjectStore, StoreError
 from synfarm_trainer.api.gauges import RunGauges
 from synfarm_trainer.api.runner import Runner
@@ -19,7 +20,7 @@ __all__ = ["operations_router"]
 def operations_router(store: ObjectStore, runner: Runner, health_age: float) -> APIRouter:
     """The three routes."""
     router = APIRouter(tags=["operations"])
-    registry = CollectorRegistry()
+    registry, outages = CollectorRegistry(), Outages()
     registry.register(RunGauges(runner))
 
     @router.get("/healthz")
@@ -37,8 +38,9 @@ def operations_router(store: ObjectStore, runner: Runner, health_age: float) -> 
         answers = {"store": "ok", "runner": "ok" if runner.is_alive and runner.is_ready else "starting"}
         try:
             next(iter(store.list(layout.runs_prefix(), limit=1)), None)
+            outages.well("store")
         except StoreError as error:
-            answers["store"] = str(error)[:300]
+            answers["store"] = outages.away("store", error)
         response.status_code = 200 if all(answer == "ok" for answer in answers.values()) else 503
         return answers
 
