@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 __all__ = ["AuthSettings", "ExportSettings", "ProcessSettings", "RedisSettings", "StoreSettings"]
@@ -14,7 +15,7 @@ __all__ = ["AuthSettings", "ExportSettings", "ProcessSettings", "RedisSettings",
 class StoreSettings(BaseSettings):
     """``SYNFARM_STORE_*``: the S3 server, bucket and root prefix."""
 
-    model_config = SettingsConfigDict(env_prefix="SYNFARM_STORE_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="SYNFARM_STORE_", frozen=True, hide_input_in_errors=True)
 
     endpoint: str = "127.0.0.1:9000"
     """host:port, without scheme."""
@@ -43,7 +44,7 @@ class ExportSettings(BaseSettings):
     But for ``ca_file``: at another server, or without TLS, the farm's is left out.
     """
 
-    model_config = SettingsConfigDict(env_prefix="SYNFARM_EXPORT_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="SYNFARM_EXPORT_", frozen=True, hide_input_in_errors=True)
 
     endpoint: str | None = None
     access_key: SecretStr | None = None
@@ -56,7 +57,7 @@ class ExportSettings(BaseSettings):
 class RedisSettings(BaseSettings):
     """``SYNFARM_REDIS_*``: broker, leases, live counters."""
 
-    model_config = SettingsConfigDict(env_prefix="SYNFARM_REDIS_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="SYNFARM_REDIS_", frozen=True, hide_input_in_errors=True)
 
     url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     """``rediss://`` is TLS: the server's certificate is always proven, its name too."""
@@ -68,11 +69,29 @@ class RedisSettings(BaseSettings):
     namespace: str = Field(default="synfarm", pattern=r"^[a-z0-9-]{1,40}$")
     """First part of every key and queue name, so that two farms may share a server."""
 
+    @field_validator("url")
+    @classmethod
+    def _can_be_read(cls, value: SecretStr) -> SecretStr:
+        """Clients raise with the piece that they took for a port: of a password with a ``/`` in it."""
+        try:
+            parts = urlsplit(value.get_secret_value())
+            named = parts.hostname is not None or parts.port is None
+            stray = "@" in parts.path + parts.query + parts.fragment
+            usable = parts.scheme in {"redis", "rediss", "unix"} and named and not stray
+        except ValueError:
+            usable = False
+        if not usable:
+            raise ValueError(
+                "must be redis://:password@host:port/number or rediss://…; in a password write / as %2F, # as %23, "
+                "? as %3F, @ as %40 and % as %25"
+            )
+        return value
+
 
 class AuthSettings(BaseSettings):
     """``SYNFARM_AUTH*``: who may use the HTTP APIs."""
 
-    model_config = SettingsConfigDict(env_prefix="SYNFARM_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="SYNFARM_", frozen=True, hide_input_in_errors=True)
 
     auth: Literal["keys", "off"] = "keys"
     auth_keys_file: Path | None = None
@@ -84,7 +103,7 @@ class AuthSettings(BaseSettings):
 class ProcessSettings(BaseSettings):
     """What every process takes: logging, fault hooks."""
 
-    model_config = SettingsConfigDict(env_prefix="SYNFARM_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="SYNFARM_", frozen=True, hide_input_in_errors=True)
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] = "json"

@@ -9,6 +9,7 @@ import uvicorn
 
 from synfarm.queue.trust import refused_by_redis
 from synfarm.settings import ProcessSettings, RedisSettings, StoreSettings
+from synfarm.starting import tells_refused_settings
 from synfarm.storage.opening import REFUSED, open_proven, tell_unusable
 from synfarm.storage.protocol import StoreError
 from synfarm.telemetry import configure_logging, get_logger
@@ -29,6 +30,7 @@ def settle_heap() -> None:
     gc.freeze()
 
 
+@tells_refused_settings
 def main() -> int:
     """Serve until SIGTERM; the exit code."""
     process, settings = ProcessSettings(), ApiSettings()

@@ -43,11 +43,12 @@ class LlmSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _urls_are_usable(self) -> LlmSettings:
-        for url in self.urls:
+        for number, url in enumerate(self.urls, start=1):
             parts = urlsplit(url)
             if parts.scheme not in {"http", "https"} or not parts.hostname:
+                # Not repeated: it may be a key in the wrong variable.
                 raise ValueError(
-                    f"url: {url!r} is no base URL; give http://host:port, or several of them joined by commas"
+                    f"url: address {number} is no base URL; give http://host:port, or several of them joined by commas"
                 )
             if parts.username is not None or parts.password is not None:
                 raise ValueError("url: it holds a user name or password; give the key as SYNFARM_CAPTION_LLM_TOKEN")
@@ -59,7 +60,7 @@ class LlmSettings(BaseSettings):
 class WorkerSettings(BaseSettings):
     """``SYNFARM_CAPTION_WORKER_*``."""
 
-    model_config = SettingsConfigDict(env_prefix="SYNFARM_CAPTION_WORKER_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="SYNFARM_CAPTION_WORKER_", frozen=True, hide_input_in_errors=True)
 
     units: int = Field(default=8, ge=1, le=256)
     """Units in work at a time; their requests share one limit."""
@@ -76,7 +77,7 @@ class WorkerSettings(BaseSettings):
 class ApiSettings(BaseSettings):
     """``SYNFARM_CAPTION_*``."""
 
-    model_config = SettingsConfigDict(env_prefix="SYNFARM_CAPTION_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="SYNFARM_CAPTION_", frozen=True, hide_input_in_errors=True)
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
@@ -98,7 +99,7 @@ class ApiSettings(BaseSettings):
 class WebSettings(BaseSettings):
     """``SYNFARM_CAPTION_API_*``: the web page."""
 
-    model_config = SettingsConfigDict(env_prefix="SYNFARM_CAPTION_API_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="SYNFARM_CAPTION_API_", frozen=True, hide_input_in_errors=True)
 
     trainer_url: str | None = Field(default=None, pattern=r"^https?://")
     """Where this process reaches the trainer, for the page's part about runs; the browser never asks it."""

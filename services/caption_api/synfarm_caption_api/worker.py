@@ -16,6 +16,7 @@ from synfarm.queue.process import WorkerProcess, worker_info
 from synfarm.queue.trust import refused_by_redis
 from synfarm.queue.worker_metrics import UnitMetrics
 from synfarm.settings import ProcessSettings, RedisSettings, StoreSettings
+from synfarm.starting import tells_refused_settings
 from synfarm.storage.opening import REFUSED, open_proven, tell_unusable
 from synfarm.storage.protocol import StoreError
 from synfarm.telemetry import configure_logging, get_logger
@@ -29,6 +30,7 @@ from synfarm_caption_api.settings import LlmSettings, WorkerSettings
 __all__ = ["main"]
 
 
+@tells_refused_settings
 def main() -> int:
     """Consume ``caption.<lane>``, high lane first, until SIGTERM; the exit code."""
     process, settings, llm = ProcessSettings(), WorkerSettings(), LlmSettings()

@@ -8,6 +8,7 @@ import uvicorn
 
 from synfarm.auth import Authenticator, bind_is_allowed, load_keys
 from synfarm.settings import AuthSettings, ProcessSettings
+from synfarm.starting import tells_refused_settings
 from synfarm.telemetry import configure_logging, get_logger
 from synfarm_llm_server.app import create_app
 from synfarm_llm_server.settings import LlmSettings
@@ -15,6 +16,7 @@ from synfarm_llm_server.settings import LlmSettings
 __all__ = ["main"]
 
 
+@tells_refused_settings
 def main() -> int:
     """Run the server; 0 after a stop that was asked for, 1 if the model or its engine failed."""
     process, auth, settings = ProcessSettings(), AuthSettings(), LlmSettings()

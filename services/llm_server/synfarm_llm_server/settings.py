@@ -14,7 +14,7 @@ __all__ = ["LlmSettings"]
 class LlmSettings(BaseSettings):
     """``SYNFARM_LLM_*``: the model, its limits, where it listens."""
 
-    model_config = SettingsConfigDict(env_prefix="SYNFARM_LLM_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="SYNFARM_LLM_", frozen=True, hide_input_in_errors=True)
 
     host: str = "127.0.0.1"
     port: int = Field(default=8081, ge=0, le=65535)

@@ -20,7 +20,7 @@ _SIDES = {"s": 256, "m": 512, "l": 1024, "xl": 2048}
 class RenderWorkerSettings(BaseSettings):
     """One process; which jobs it takes is said by its capabilities, all else by the job."""
 
-    model_config = SettingsConfigDict(env_prefix="SYNFARM_RENDER_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="SYNFARM_RENDER_", frozen=True, hide_input_in_errors=True)
 
     capabilities: tuple[str, ...] = ("collage-s", "collage-m")
     """Model family and size class that this worker serves, as JSON: ``["sd15-m"]``."""

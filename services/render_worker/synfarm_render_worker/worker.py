@@ -14,6 +14,7 @@ from synfarm.queue.process import WorkerProcess, worker_info
 from synfarm.queue.trust import refused_by_redis
 from synfarm.queue.unit import UnitFault
 from synfarm.settings import ProcessSettings, RedisSettings, StoreSettings
+from synfarm.starting import tells_refused_settings
 from synfarm.storage.opening import REFUSED, open_proven, tell_unusable
 from synfarm.storage.protocol import StoreError
 from synfarm.telemetry import configure_logging, get_logger
@@ -38,6 +39,7 @@ def worker_queues(capabilities: tuple[str, ...]) -> list[str]:
     return [render_queue(what, lane) for lane in Lane for what in skills]
 
 
+@tells_refused_settings
 def main() -> int:
     """Run until SIGTERM or until the broker is lost; the exit code tells which (0, or not 0)."""
     settings, metrics = RenderWorkerSettings(), RenderMetrics()

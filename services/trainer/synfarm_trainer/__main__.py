@@ -3,48 +3,28 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 import uvicorn
 from pydantic import ValidationError
 
 from synfarm.auth import Authenticator, bind_is_allowed, load_keys
-from synfarm.contracts.wording import in_words
 from synfarm.settings import AuthSettings, ProcessSettings, StoreSettings
+from synfarm.starting import tells_refused_settings
 from synfarm.storage.opening import open_proven, tell_unusable
 from synfarm.storage.protocol import StoreError
 from synfarm.telemetry import configure_logging, get_logger
 from synfarm_trainer.app import build_app
-from synfarm_trainer.launch.kubernetes.settings import KubernetesSettings
 from synfarm_trainer.settings import TrainerSettings
 from synfarm_trainer.sinks.opening import SinkSettings, missing_packages
 
-_KINDS = (TrainerSettings, AuthSettings, SinkSettings, KubernetesSettings)
 
-
-def _refused(log: Any, error: Exception) -> int:
-    """The settings do not allow to serve; the error names the one to correct."""
-    told = _named(error) if isinstance(error, ValidationError) else str(error)
-    log.error("settings_refused", error=told, hint="correct the setting that is named and start again")
-    return 2
-
-
-def _named(error: ValidationError) -> str:
-    """With the variable's name, which the error has not; of a fault between several its own words have it."""
-    field = error.errors()[0]["loc"][:1]
-    prefix = next((str(kind.model_config.get("env_prefix")) for kind in _KINDS if kind.__name__ == error.title), "")
-    return f"{prefix}{field[0]}".upper() + f": {in_words(error)}" if field else in_words(error)
-
-
+@tells_refused_settings
 def main() -> int:
     """Serve until SIGTERM; 2 if the settings do not allow it."""
     process = ProcessSettings()
     configure_logging(process.log_level, process.log_format, process="trainer")
     log = get_logger(__name__)
-    try:
-        settings, auth, sinks = TrainerSettings(), AuthSettings(), SinkSettings()
-    except ValidationError as error:
-        return _refused(log, error)
+    settings, auth, sinks = TrainerSettings(), AuthSettings(), SinkSettings()
     keys = load_keys(auth.auth_keys_file)
     if not bind_is_allowed(settings.host, auth, keys):
         log.error(
@@ -64,7 +44,10 @@ def main() -> int:
     try:
         app = build_app(settings, store, Authenticator(auth, keys))
     except (ValueError, OSError) as error:
-        return _refused(log, error)
+        if isinstance(error, ValidationError):  # of the cluster's settings, which are read only where they are needed
+            raise
+        log.error("settings_refused", error=str(error), next_step="correct the setting that is named and start again")
+        return 2
     uvicorn.run(app, host=settings.host, port=settings.port, log_config=None, timeout_graceful_shutdown=3)
     return 0
 

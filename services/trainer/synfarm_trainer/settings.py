@@ -18,7 +18,7 @@ __all__ = ["TrainerSettings"]
 class TrainerSettings(BaseSettings):
     """``SYNFARM_TRAINER_*``."""
 
-    model_config = SettingsConfigDict(env_prefix="SYNFARM_TRAINER_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="SYNFARM_TRAINER_", frozen=True, hide_input_in_errors=True)
 
     host: str = "127.0.0.1"
     port: int = Field(default=8002, ge=0, le=65535)

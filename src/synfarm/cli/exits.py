@@ -72,4 +72,10 @@ def explain(error: Exception) -> CommandFailed | None:
     if isinstance(error, OSError):
         what = error.strerror or str(error) or type(error).__name__
         return CommandFailed(f"cannot use {error.filename}: {what}." if error.filename else f"{what}.")
+    if isinstance(error, ValueError):
+        # Only where one fell: it loads pydantic.
+        from synfarm.starting import refused_settings
+
+        told = refused_settings(error)
+        return None if told is None else CommandFailed(f"{told}.", ExitCode.REFUSED)
     return None

@@ -8,6 +8,7 @@ import sys
 from synfarm.contracts.housekeeping import Collected
 from synfarm.housekeeping.collecting import collect
 from synfarm.settings import ProcessSettings, StoreSettings
+from synfarm.starting import tells_refused_settings
 from synfarm.storage.minio_store import MinioStore
 from synfarm.storage.protocol import StoreError, StoreUnavailable
 from synfarm.telemetry import configure_logging, get_logger
@@ -17,6 +18,7 @@ __all__ = ["main"]
 _AWAY, _REFUSED = 75, 2
 
 
+@tells_refused_settings
 def main(arguments: list[str] | None = None) -> int:
     """Sweep ``SYNFARM_STORE_*`` once and print what went, as JSON; 0, 75 if the store is away, 2 if it refuses."""
     asked = argparse.ArgumentParser(prog="python -m synfarm.housekeeping", description="Remove what nobody needs.")

@@ -29,7 +29,7 @@ _HOLDER = TypeAdapter(Holder)
 class LeaseSettings(BaseSettings):
     """``SYNFARM_LEASE_*``."""
 
-    model_config = SettingsConfigDict(env_prefix="SYNFARM_LEASE_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="SYNFARM_LEASE_", frozen=True, hide_input_in_errors=True)
 
     ttl_seconds: float = Field(default=30.0, gt=0)
     """A dead worker's unit is free this long after its last renewal; renewed every third of it."""

@@ -13,7 +13,7 @@ __all__ = ["ClientConfig"]
 
 
 class _Environment(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="SYNFARM_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="SYNFARM_", frozen=True, hide_input_in_errors=True)
 
     api_url: str = "http://127.0.0.1:8000"
     trainer_url: str = "http://127.0.0.1:8001"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from synfarm.settings import ProcessSettings, StoreSettings
+from synfarm.starting import tells_refused_settings
 from synfarm.storage.opening import open_proven, tell_unusable
 from synfarm.storage.protocol import StoreError
 from synfarm.telemetry import configure_logging, get_logger
@@ -12,6 +13,7 @@ from synfarm.telemetry import configure_logging, get_logger
 __all__ = ["main"]
 
 
+@tells_refused_settings
 def main() -> int:
     """Open ``SYNFARM_STORE_*`` as every process does; 0, or the exit code of a process that cannot start with it."""
     process, settings = ProcessSettings(), StoreSettings()

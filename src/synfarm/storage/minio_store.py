@@ -99,7 +99,9 @@ class MinioStore(ObjectStore):
                 http_client=pool,
             )
         except ValueError as error:
-            raise StoreRefused(f"SYNFARM_STORE_ENDPOINT must be host:port, got {settings.endpoint!r}") from error
+            secret = "@" in settings.endpoint
+            given = "a user or key; these have variables of their own" if secret else repr(settings.endpoint)
+            raise StoreRefused(f"SYNFARM_STORE_ENDPOINT must be host:port, got {given}") from error
 
     def _once(self, key: str, request: Callable[[], T]) -> T:
         try:

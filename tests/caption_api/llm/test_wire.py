@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import pytest
@@ -228,6 +230,23 @@ async def test_failures_are_told_apart(
         with pytest.raises(CallFailed, match=said) as caught:
             await JsonHttp(session, server.url).post("/generate", {})
     assert (caught.value.timed_out, caught.value.hopeless) == (timed_out, hopeless)
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 429, 500])
+async def test_a_server_that_repeats_our_key_gives_it_to_nobody(serving: Callable[..., Any], status: int) -> None:
+    key = "sk-s3cret/MARK+"
+    forms = (key, quote(key, safe=""), b64encode(key.encode()).decode())
+    said = f"{'x' * 280} incorrect API key: {' '.join(forms)}".encode()
+    session = open_session(token=key, timeout=10)
+    try:
+        async with serving({"/generate": [(status, said), (status, said[270:])]}) as server:
+            for _ in range(2):
+                with pytest.raises((CallFailed, PushedBack, PromptRefused)) as caught:
+                    await JsonHttp(session, server.url).post("/generate", {})
+                assert [form for form in forms if form[:12] in str(caught.value)] == []
+    finally:
+        await session.close()
+    assert "incorrect API key: (our key) (our key) (our key)" in str(caught.value)
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])

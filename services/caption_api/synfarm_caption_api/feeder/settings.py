@@ -13,7 +13,7 @@ __all__ = ["FeederSettings"]
 class FeederSettings(BaseSettings):
     """``SYNFARM_FEEDER_*``. Times in seconds."""
 
-    model_config = SettingsConfigDict(env_prefix="SYNFARM_FEEDER_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="SYNFARM_FEEDER_", frozen=True, hide_input_in_errors=True)
 
     pass_seconds: float = Field(default=0.5, gt=0)
     """Pause between passes; also the least distance of two ``units`` events of a job."""

@@ -34,7 +34,7 @@ Resolve = Callable[[str, int], list[str]]
 class WebhookSettings(BaseSettings):
     """``SYNFARM_WEBHOOK_*``. Times in seconds."""
 
-    model_config = SettingsConfigDict(env_prefix="SYNFARM_WEBHOOK_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="SYNFARM_WEBHOOK_", frozen=True, hide_input_in_errors=True)
 
     allow_private: bool = False
     """Also call addresses that only this machine or network reaches. Off, a user could reach what is behind it."""

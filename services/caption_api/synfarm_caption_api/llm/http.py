@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import time
+from base64 import b64encode
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 
@@ -22,6 +24,8 @@ _HOPELESS = {401, 403, 404, 405, 410}
 # request, which for a POST is a failure.
 _KEEP_ALIVE_SECONDS = 4.0
 _CONNECT_SECONDS = 10.0
+_LOOKED_AT = 16_384
+"""Bytes of a refusal that are read for the 300 signs that are told."""
 
 
 class Missing(CallFailed):
@@ -79,13 +83,13 @@ class JsonHttp:
         try:
             answer = json.loads(data)
         except ValueError as error:
-            raise CallFailed(f"{self.url}{path} answers 200 with no JSON: {_text(data)}") from error
+            raise CallFailed(f"{self.url}{path} answers 200 with no JSON: {self._said(data)}") from error
         if not isinstance(answer, dict):
-            raise CallFailed(f"{self.url}{path} answers 200 with JSON that is no object: {_text(data)}")
+            raise CallFailed(f"{self.url}{path} answers 200 with JSON that is no object: {self._said(data)}")
         return answer
 
     def _refusal(self, path: str, status: int, headers: Mapping[str, str], data: bytes) -> Exception:
-        said = f"HTTP {status} from {self.url}{path}: {_text(data)}"
+        said = f"HTTP {status} from {self.url}{path}: {self._said(data)}"
         wait = _retry_after(headers.get("Retry-After"))
         if status == 429 or (status == 503 and wait is not None):
             return PushedBack(said, wait)
@@ -95,6 +99,17 @@ class JsonHttp:
             return PromptRefused(f"the LLM refused the request: {said}")
         timed_out, hopeless = status in {408, 504}, status in _HOPELESS
         return CallFailed(said, timed_out=timed_out, hopeless=hopeless, said_no=status >= 500 and not timed_out)
+
+    def _said(self, data: bytes) -> str:
+        """The beginning of an answer without our key: a server may repeat the one that it does not know.
+
+        The words go into logs, a job's ``stalled`` and its failures.
+        """
+        text = " ".join(data[:_LOOKED_AT].decode(errors="replace").split())
+        key = self._session.headers.get("Authorization", "").removeprefix("Bearer ")
+        for form in {key, quote(key, safe=""), b64encode(key.encode()).decode()} - {""}:
+            text = text.replace(form, "(our key)")
+        return text[:300] or "(empty)"
 
 
 def _retry_after(value: str | None) -> float | None:
@@ -109,10 +124,6 @@ def _retry_after(value: str | None) -> float | None:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
     except ValueError:
         return None
-
-
-def _text(data: bytes) -> str:
-    return " ".join(data[:600].decode(errors="replace").split())[:300] or "(empty)"
 
 
 def _words(error: Exception) -> str:

@@ -26,7 +26,7 @@ _PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
 class SinkSettings(BaseSettings):
     """``SYNFARM_TRAINER_*``: of the machine, never of a run, for they name places and keys that are not its owner's."""
 
-    model_config = SettingsConfigDict(env_prefix="SYNFARM_TRAINER_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="SYNFARM_TRAINER_", frozen=True, hide_input_in_errors=True)
 
     sinks: Annotated[tuple[SinkName, ...], NoDecode] = ()
     """``tensorboard,wandb,mlflow,status``: any of them."""

@@ -18,7 +18,7 @@ _MOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 class KubernetesSettings(BaseSettings):
     """``SYNFARM_TRAINER_KUBERNETES_*``."""
 
-    model_config = SettingsConfigDict(env_prefix="SYNFARM_TRAINER_KUBERNETES_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="SYNFARM_TRAINER_KUBERNETES_", frozen=True, hide_input_in_errors=True)
 
     image: str = Field(min_length=1)
     """Of the ranks: this service's own."""

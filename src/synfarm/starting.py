@@ -1,0 +1,65 @@
+"""Settings that cannot be used: a process ends with one line that names the variable, and never shows its value."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Iterator
+from typing import ParamSpec
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, SettingsError
+
+from synfarm.contracts.wording import in_words
+from synfarm.telemetry import configure_logging, get_logger
+
+__all__ = ["refused_settings", "tells_refused_settings"]
+
+P = ParamSpec("P")
+_REFUSED = 2
+
+
+def refused_settings(error: Exception) -> str | None:
+    """The variable and what is wrong with it; None of an error that is not one of settings.
+
+    pydantic's own text repeats the value, which may be a password in the wrong place, or a secret with a stray sign.
+    """
+    if isinstance(error, SettingsError):
+        return str(error)
+    if not isinstance(error, ValidationError):
+        return None
+    kind = next((kind for kind in _kinds(BaseSettings) if kind.__name__ == error.title), None)
+    if kind is None:
+        return None
+    place = error.errors()[0]["loc"][:1]
+    prefix = str(kind.model_config.get("env_prefix") or "")
+    words = in_words(error)
+    # A fault between several variables has no place; its words name them.
+    name = f"{prefix}{place[0]}".upper() if place else f"{prefix}*"
+    return words if words.startswith(prefix) else f"{name}: {words}"
+
+
+def _kinds(kind: type[BaseSettings]) -> Iterator[type[BaseSettings]]:
+    for below in kind.__subclasses__():
+        yield below
+        yield from _kinds(below)
+
+
+def tells_refused_settings(main: Callable[P, int]) -> Callable[P, int]:
+    """Of a process' ``main``: it returns 2 where settings are refused, and a supervisor need not start it again."""
+
+    @functools.wraps(main)
+    def told(*arguments: P.args, **named: P.kwargs) -> int:
+        try:
+            return main(*arguments, **named)
+        except (ValidationError, SettingsError) as error:
+            reason = refused_settings(error)
+            if reason is None:
+                raise
+        if not logging.getLogger().handlers:
+            configure_logging()  # it fell before it knew how it should log
+        next_step = "correct the variable that is named and start again"
+        get_logger(__name__).error("settings_refused", error=reason, next_step=next_step)
+        return _REFUSED
+
+    return told
