@@ -56,6 +56,9 @@ def import_images(
         Form, typer.Option("--format", help="Files of it and of the size are kept byte for byte.")
     ] = Form.JPG,
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of the images that are encoded anew.")] = 95,
+    follow_links: Annotated[
+        bool, typer.Option("--follow-links", help="Also those that lead out of FOLDER, to any file of this machine.")
+    ] = False,
     images_per_shard: Annotated[
         int | None, typer.Option(min=1, max=1024, show_default=False, help="Else as many as make about 64 MB.")
     ] = None,
@@ -93,6 +96,7 @@ def import_images(
                 paths,
                 concepts_from=None if concepts_from is None else ConceptsFrom(concepts_from.value),
                 per_unit=images_per_shard,
+                follow_links=follow_links,
             )
             try:
                 asked = ImportAsked(

@@ -17,6 +17,8 @@ _LEAST = 8
 """Pixels of the shorter side."""
 _MOST = 80_000_000
 """Pixels of an image: about where Pillow itself warns of a header that lies."""
+_MOST_A_PIXEL, _MOST_BESIDE = 6, 256 * 1024
+"""Bytes of a file that is kept, twice what its pixels take at all: a shard of such files has a bound, too."""
 
 
 class BadFile(Exception):
@@ -52,6 +54,8 @@ def stored(data: bytes, image_format: Literal["jpg", "webp"], size: int, quality
 
 def _serves(image: Image.Image, data: bytes, image_format: str, size: int) -> bool:
     if image.format != _PILLOW[image_format] or image.mode not in ("RGB", "L") or max(image.size) > size:
+        return False
+    if len(data) > _MOST_A_PIXEL * image.width * image.height + _MOST_BESIDE:
         return False
     if image_format == "jpg":
         whole = data.endswith(b"\xff\xd9")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from synfarm.importing.listing import (
     Place,
     class_in,
     printable,
+    too_large,
 )
 
 __all__ = ["list_folder"]
@@ -23,14 +25,18 @@ __all__ = ["list_folder"]
 _SPLITS = {"train", "training", "val", "valid", "validation", "test"}
 
 
-def list_folder(root: Path, concepts: ConceptsFrom) -> Listing:
+def list_folder(root: Path, concepts: ConceptsFrom, *, follow_links: bool = False) -> Listing:
     """Every image below ``root``; names that begin with a dot are passed over.
+
+    Args:
+        follow_links: also those that lead out of ``root``; those that stay in it are always followed.
 
     Raises:
         ImportRefused: it is divided into train and val, or has no class folders where they are asked for.
         OSError: it cannot be read.
     """
-    found = Listing()
+    lister = _Lister(root, concepts, follow_links)
+    found = lister.found
     below = sorted((path for path in root.iterdir() if not path.name.startswith(".")), key=printable)
     folders = [path for path in below if path.is_dir()]
     if concepts is ConceptsFrom.FOLDER:
@@ -45,41 +51,83 @@ def list_folder(root: Path, concepts: ConceptsFrom) -> Listing:
             if path.suffix.lower() in SUFFIXES and path.is_file():
                 found.left_out.append((printable(path.name), "lies in no class folder"))
         for folder in folders:
+            if (why := lister.astray(folder)) is not None:
+                found.left_out.append((printable(folder.name), why))
+                continue
             before = len(found.items)
-            _add(found, root, folder, concepts, printable(folder.name))
+            lister.add(folder, printable(folder.name))
             if len(found.items) == before:
                 found.notes.append(f"class {printable(folder.name)!r} has no image; it is left out")
     else:
-        _add(found, root, root, concepts, None)
+        lister.add(root, None)
     return found
 
 
-def _add(found: Listing, root: Path, folder: Path, concepts: ConceptsFrom, concept: str | None) -> None:
-    for path, beside in _images(folder):
-        name = printable(path.relative_to(root))
-        label = concept
-        if concepts in (ConceptsFrom.CLS, ConceptsFrom.JSON):
-            try:
-                label = _label(path, beside, concepts)
-            except ValueError as error:
-                found.left_out.append((name, f"its class cannot be read: {error}"))
-                continue
-            if label is None:
-                found.left_out.append((name, f"has no class in a .{concepts.value}"))
-                continue
-        text = next((path.with_suffix(suffix) for suffix in TEXTS if path.stem + suffix in beside), None)
-        place = Place(path, path.stat().st_size)
-        found.items.append(
-            Item(name, place, label, None if text is None else (Place(text, text.stat().st_size), text.suffix))
-        )
+class _Lister:
+    def __init__(self, root: Path, concepts: ConceptsFrom, follow_links: bool) -> None:
+        self._root, self._whole = root, root.resolve()
+        self._concepts, self._follow = concepts, follow_links
+        self.found = Listing()
 
-
-def _label(path: Path, beside: set[str], concepts: ConceptsFrom) -> str | None:
-    suffix = f".{concepts.value}"
-    if path.stem + suffix not in beside:
+    def astray(self, path: Path) -> str | None:
+        """Why a file or a folder is not to be read; None: it is."""
+        if not self._follow and path.is_symlink() and not path.resolve().is_relative_to(self._whole):
+            return "is a link that leads out of the folder; with --follow-links it is taken"
         return None
-    data = path.with_suffix(suffix).read_bytes()
-    return class_in(data) if concepts is ConceptsFrom.JSON else data.decode().strip() or None
+
+    def add(self, folder: Path, concept: str | None) -> None:
+        """Images of a folder, each of this class unless it is to be looked for elsewhere."""
+        found = self.found
+        for path, beside in _images(folder):
+            name = printable(path.relative_to(self._root))
+            why = self.astray(path)
+            place = Place(path, path.stat().st_size)
+            if (why := why or too_large(place)) is not None:
+                found.left_out.append((name, why))
+                continue
+            label = concept
+            if self._concepts in (ConceptsFrom.CLS, ConceptsFrom.JSON):
+                suffix = f".{self._concepts.value}"
+                try:
+                    label = None
+                    if path.stem + suffix in beside:
+                        label = class_in(self._beside(path.with_suffix(suffix)).read_text(), suffix)
+                except ValueError as error:
+                    found.left_out.append((name, f"its class cannot be read: {error}"))
+                    continue
+                if label is None:
+                    found.left_out.append((name, f"has no class in a {suffix}"))
+                    continue
+            found.items.append(Item(name, place, label, self._text(path, beside)))
+
+    def _text(self, path: Path, beside: set[str]) -> tuple[Place, str] | None:
+        """Where the caption of an image is, and the ending of that file."""
+        for suffix in TEXTS:
+            if path.stem + suffix in beside:
+                text = path.with_suffix(suffix)
+                try:
+                    return self._beside(text), suffix
+                except ValueError as error:
+                    name = printable(text.relative_to(self._root))
+                    self.found.left_out.append((name, f"{error}; the image's class stands in"))
+                    return None
+        return None
+
+    def _beside(self, path: Path) -> Place:
+        """A file beside an image.
+
+        Raises:
+            ValueError: it must not be read.
+        """
+        if (why := self.astray(path)) is not None:
+            raise ValueError(why)
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            raise ValueError("is a link that leads nowhere") from None
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("is no plain file")  # to open a pipe is to wait for whoever writes to it
+        return Place(path, status.st_size)
 
 
 def _images(folder: Path) -> Iterator[tuple[Path, set[str]]]:

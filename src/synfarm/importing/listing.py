@@ -21,11 +21,16 @@ __all__ = [
     "caption_in",
     "class_in",
     "printable",
+    "too_large",
 ]
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 TEXTS = (".txt", ".json")
 """Endings of what may hold an image's caption, the first one first."""
+_MOST_OF_IMAGE = 256 * 1024 * 1024
+"""Bytes of an image's file: what 80 million pixels of PNG take at the most."""
+_MOST_OF_TEXT = 1024 * 1024
+"""Bytes of a file that names a class or holds a caption."""
 _CLASS_FIELDS = ("label", "cls", "class", "concept")
 _CAPTION_FIELDS = ("caption", "text")
 
@@ -63,6 +68,22 @@ class Place:
             raise OSError(0, "it has become shorter since it was listed", str(self.path))
         return data
 
+    def read_text(self) -> bytes:
+        """As :meth:`read`, of a file beside an image.
+
+        Raises:
+            ValueError: it is longer than any class or caption.
+            OSError: as :meth:`read`.
+        """
+        if self.size > _MOST_OF_TEXT:
+            raise ValueError(f"it has {self.size} bytes")
+        return self.read()
+
+
+def too_large(image: Place) -> str | None:
+    """Why an image's file is not read; None: it is."""
+    return f"has {image.size} bytes, at most {_MOST_OF_IMAGE} are read" if image.size > _MOST_OF_IMAGE else None
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -96,13 +117,15 @@ def printable(name: str | Path) -> str:
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
-def class_in(data: bytes) -> str | None:
-    """The class that a JSON object names.
+def class_in(data: bytes, suffix: str) -> str | None:
+    """The class that a ``.cls`` or a JSON object names.
 
     Raises:
-        ValueError: it is no JSON object.
+        ValueError: it cannot be read.
     """
-    return _field(data, _CLASS_FIELDS, lambda value: isinstance(value, str | int))
+    if suffix == ".json":
+        return _field(data, _CLASS_FIELDS, lambda value: isinstance(value, str | int))
+    return data.decode().strip() or None
 
 
 def caption_in(data: bytes, suffix: str) -> str | None:
@@ -117,7 +140,12 @@ def caption_in(data: bytes, suffix: str) -> str | None:
 
 
 def _field(data: bytes, names: tuple[str, ...], fits: Callable[[object], bool]) -> str | None:
-    told = json.loads(data.decode())
+    try:
+        told = json.loads(data.decode())
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
     if not isinstance(told, dict):
         raise ValueError("it is no JSON object")
-    return next((str(told[name]).strip() for name in names if fits(told.get(name))), None) or None
+    found = next((str(told[name]).strip() for name in names if fits(told.get(name))), "")
+    found.encode()  # JSON can spell half of a surrogate pair, which is no text and cannot be stored
+    return found or None

@@ -34,7 +34,11 @@ class ImportPlan:
 
 
 def plan_import(
-    paths: list[Path], *, concepts_from: ConceptsFrom | None = None, per_unit: int | None = None
+    paths: list[Path],
+    *,
+    concepts_from: ConceptsFrom | None = None,
+    per_unit: int | None = None,
+    follow_links: bool = False,
 ) -> ImportPlan:
     """Lists what is to be imported; reads images of equal size alone, to find those with the same bytes.
 
@@ -42,12 +46,13 @@ def plan_import(
         paths: one folder, or tars. A folder whose only files are tars stands for them.
         concepts_from: None: folders' names, and what tars have beside their images.
         per_unit: images a shard; None: by their mean size, so that a shard has about 64 MB.
+        follow_links: also those that lead out of the folder: whoever made it may have meant a secret of this machine.
 
     Raises:
         ImportRefused: there is nothing to import, or a name must be corrected.
         OSError: a file cannot be read.
     """
-    kind, listing = _listed(paths, concepts_from)
+    kind, listing = _listed(paths, concepts_from, follow_links)
     if not listing.items:
         told = [*listing.notes, *(f"{name} {why}" for name, why in listing.left_out[:3])]
         why = f" ({'; '.join(told)})" if told else ""
@@ -72,10 +77,13 @@ def plan_import(
     )
 
 
-def _listed(paths: list[Path], concepts: ConceptsFrom | None) -> tuple[Literal["folder", "tars"], Listing]:
+def _listed(
+    paths: list[Path], concepts: ConceptsFrom | None, follow_links: bool
+) -> tuple[Literal["folder", "tars"], Listing]:
     for path in paths:
-        if not path.exists():
-            raise ImportRefused(f"{printable(path)} does not exist; name a folder of images, or .tar files.")
+        if not (path.is_dir() or path.is_file()):  # a pipe would be waited for
+            what = "is neither a folder nor a file" if path.exists() else "does not exist"
+            raise ImportRefused(f"{printable(path)} {what}; name a folder of images, or .tar files.")
     folders = [path for path in paths if path.is_dir()]
     if not folders:
         return "tars", list_tars(paths, concepts)
@@ -85,7 +93,7 @@ def _listed(paths: list[Path], concepts: ConceptsFrom | None) -> tuple[Literal["
     tars = [path for path in below if path.suffix == ".tar" and path.is_file()]
     if tars and not any(path.is_dir() for path in below):
         return "tars", list_tars(tars, concepts)
-    return "folder", list_folder(folders[0], concepts or ConceptsFrom.FOLDER)
+    return "folder", list_folder(folders[0], concepts or ConceptsFrom.FOLDER, follow_links=follow_links)
 
 
 def _without_duplicates(listing: Listing) -> list[Item]:

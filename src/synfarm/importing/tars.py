@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tarfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,9 @@ from synfarm.importing.listing import (
     Place,
     class_in,
     printable,
+    too_large,
 )
+from synfarm.storage.tar_members import TarDamaged, tar_members
 
 __all__ = ["list_tars"]
 
@@ -52,7 +53,7 @@ def list_tars(tars: Sequence[Path], concepts: ConceptsFrom | None) -> Listing:
     found = Listing()
     for tar in sorted(tars, key=lambda path: printable(path.name)):
         seen: set[str] = set()
-        for sample in _samples(tar, concepts).values():
+        for sample in _samples(tar, concepts, found).values():
             _add(found, sample, concepts, seen)
     return found
 
@@ -73,33 +74,43 @@ def _add(found: Listing, sample: _Sample, concepts: ConceptsFrom | None, seen: s
             found.items.append(Item(name, place, label, text))
 
 
-def _samples(tar: Path, concepts: ConceptsFrom | None) -> dict[str, _Sample]:
+def _samples(tar: Path, concepts: ConceptsFrom | None, found: Listing) -> dict[str, _Sample]:
     samples: dict[str, _Sample] = {}
+
+    def left_out(name: str, why: str) -> None:
+        path = PurePosixPath(name)
+        if path.suffix.lower() in SUFFIXES:
+            found.left_out.append((f"{printable(tar.name)}/{printable(name)}", f"{why}, which is not read"))
+        elif path.suffix.lower() in (_CLS, ".json") and concepts in (None, ConceptsFrom(path.suffix.lower()[1:])):
+            samples.setdefault(_key(path), _Sample()).fault = f"its class in {printable(path.name)} {why}"
+
     try:
-        with tarfile.open(tar, "r:") as opened:
-            for member in opened:
+        with tar.open("rb") as file:
+            for member in tar_members(file, left_out):
                 path = PurePosixPath(member.name)
-                if not member.isfile() or path.name.startswith("."):
+                if path.name.startswith("."):
                     continue
-                sample = samples.setdefault(f"{path.parent}/{path.name.partition('.')[0]}", _Sample())
+                sample = samples.setdefault(_key(path), _Sample())
                 ending = path.suffix.lower()
-                place = Place(tar, member.size, member.offset_data)
+                place = Place(tar, member.size, member.offset)
                 if ending in SUFFIXES:
-                    sample.images.append((f"{printable(tar.name)}/{printable(member.name)}", place))
+                    name = f"{printable(tar.name)}/{printable(member.name)}"
+                    if (why := too_large(place)) is None:
+                        sample.images.append((name, place))
+                    else:
+                        found.left_out.append((name, why))
                 if ending in TEXTS:
                     sample.texts[ending] = place
                 if ending in (_CLS, ".json") and concepts in (None, ConceptsFrom(ending[1:])):
-                    data = opened.extractfile(member)
-                    assert data is not None
                     try:
-                        sample.labels[ending] = _label(data.read(), ending)
+                        sample.labels[ending] = class_in(place.read_text(), ending)
                     except ValueError as error:
                         sample.fault = f"its class in {printable(path.name)} cannot be read: {error}"
-    except tarfile.TarError as error:
+    except TarDamaged as error:
         cure = "copy it again; a compressed one must be unpacked first"
         raise ImportRefused(f"TARS: {printable(tar)} is no tar, or cut off ({error}); {cure}.") from error
     return samples
 
 
-def _label(data: bytes, ending: str) -> str | None:
-    return class_in(data) if ending == ".json" else data.decode().strip() or None
+def _key(path: PurePosixPath) -> str:
+    return f"{path.parent}/{path.name.partition('.')[0]}"

@@ -105,7 +105,7 @@ def _caption(item: Item, tell: Tell) -> str:
     if item.text is not None:
         place, suffix = item.text
         try:
-            if found := caption_in(place.read(), suffix):
+            if found := caption_in(place.read_text(), suffix):
                 return found[:_MOST_SIGNS]
         except ValueError as error:
             tell(item.name, f"its caption cannot be read, its class stands in: {error}")
