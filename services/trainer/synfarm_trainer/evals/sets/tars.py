@@ -7,20 +7,22 @@ A sample is what has one name up to the first dot: an image beside its class in 
 from __future__ import annotations
 
 import json
-import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from synfarm_trainer.evals.sets.gathering import SUFFIXES, gathered, read_image, split_name
+from synfarm.storage.tar_members import TarDamaged, tar_members
+from synfarm_trainer.evals.sets.gathering import MOST_OF_IMAGE, SUFFIXES, gathered, read_image, split_name
 from synfarm_trainer.evals.sets.labelled import ALL, LabelledSet, SetInvalid
 
 __all__ = ["open_tars", "tars_of"]
 
 _CLASS = ".cls"
 _FIELDS = ("label", "cls", "concept")
+_MOST_OF_LABEL = 1024 * 1024
+"""Bytes of a file that names a class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +68,29 @@ def _read(place: _Place) -> Image.Image:
 
 def _items(tar: Path) -> Iterator[tuple[_Place, str]]:
     samples: dict[str, _Sample] = {}
+
+    def refuse(name: str, why: str) -> None:
+        if PurePosixPath(name).suffix.lower() in (*SUFFIXES, _CLASS, ".json"):
+            raise SetInvalid(f"{tar}: {name!r} {why}; write the tar with the files themselves")
+
     try:
-        with tarfile.open(tar, "r:") as opened:
-            for member in opened:
+        with tar.open("rb") as file:
+            for member in tar_members(file, refuse):
                 path = PurePosixPath(member.name)
-                if not member.isfile() or path.name.startswith("."):
+                if path.name.startswith("."):
                     continue
                 sample = samples.setdefault(f"{path.parent}/{path.name.partition('.')[0]}", _Sample())
-                if path.suffix.lower() in SUFFIXES:
-                    sample.images.append(_Place(tar, member.name, member.offset_data, member.size))
-                elif path.suffix.lower() in (_CLASS, ".json"):
-                    data = opened.extractfile(member)
-                    assert data is not None
-                    sample.label = _label(data.read(), path, tar) or sample.label
-    except tarfile.TarError as error:
+                is_image = path.suffix.lower() in SUFFIXES
+                if not is_image and path.suffix.lower() not in (_CLASS, ".json"):
+                    continue
+                if member.size > (MOST_OF_IMAGE if is_image else _MOST_OF_LABEL):
+                    raise SetInvalid(f"{tar}: {member.name!r} has {member.size} bytes, which is too much; replace it")
+                if is_image:
+                    sample.images.append(_Place(tar, member.name, member.offset, member.size))
+                else:
+                    file.seek(member.offset)
+                    sample.label = _label(file.read(member.size), path, tar) or sample.label
+    except TarDamaged as error:
         raise SetInvalid(f"{tar}: is no tar, or cut off ({error}); copy it again") from error
     for name, sample in samples.items():
         if sample.images and sample.label is None:
@@ -95,5 +106,5 @@ def _label(data: bytes, path: PurePosixPath, tar: Path) -> str | None:
             return text.strip() or None
         told = json.loads(text)
         return next((str(told[name]) for name in _FIELDS if name in told), None)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise SetInvalid(f"{tar}: {path} cannot be read ({error}); correct it") from error

@@ -52,8 +52,12 @@ def _list(root: Path, name: str, split: str) -> Path:
 def _split(root: Path, classes: list[str], split: str) -> Split:
     columns: list[dict[str, int]] = []
     for name in classes:
-        words = [line.split() for line in _list(root, name, split).read_text().splitlines() if line.strip()]
-        if not all(len(line) == 2 and line[1] in {"-1", "0", "1"} for line in words):
+        try:
+            text = _list(root, name, split).read_text()
+        except (OSError, ValueError) as error:
+            raise SetInvalid(f"{_list(root, name, split)}: cannot be read ({error}); unpack the set again") from error
+        words = [line.split() for line in text.splitlines() if line.strip()]
+        if not all(len(line) == 2 and line[1] in {"-1", "0", "1"} and "/" not in line[0] for line in words):
             raise SetInvalid(f"{_list(root, name, split)}: a line is no image with -1, 0 or 1; unpack the set again")
         columns.append({image: int(label) for image, label in words})
     names = list(columns[0])
