@@ -20,7 +20,9 @@ def write_whole(path: Path, data: bytes) -> None:
         return
     new = path.with_name(f".{path.name}.{os.getpid()}.new")  # two may write it at once
     try:
-        new.write_bytes(data)
+        new.unlink(missing_ok=True)
+        with new.open("xb") as file:  # by no link that somebody has put there
+            file.write(data)
         new.replace(path)
     except OSError:
         new.unlink(missing_ok=True)

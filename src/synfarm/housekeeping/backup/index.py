@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from synfarm.contracts import layout
 from synfarm.contracts.backups import BackupHead, BackupLine
 from synfarm.contracts.base import utc_now
-from synfarm.housekeeping.backup.shelf import BackupFailed, Shelf
+from synfarm.housekeeping.backup.shelf import BackupFailed, Shelf, is_plain
 
 __all__ = ["SHARED", "Index", "index_key", "indexes", "read_head", "read_lines"]
 
@@ -102,7 +102,7 @@ def _read(shelf: Shelf, name: str) -> Iterator[tuple[BackupHead, BackupLine | No
         folders = _folders(head)
         for text in lines:
             line = BackupLine.from_bytes(text)
-            if not line.key.startswith(folders):
+            if not (line.key.startswith(folders) and is_plain(line.key)):
                 raise ValueError(f"{line.key[:200]!r} does not belong to the {head.kind}")
             yield head, line
     except (ValueError, ValidationError) as error:

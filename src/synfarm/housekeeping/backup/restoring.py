@@ -144,10 +144,12 @@ class _Restoration:
         return False
 
     def _proven(self, line: BackupLine) -> bytes:
-        data = self._shelf.get(line.key)
-        if data is None:
+        # Its size first: what has become huge is not read at all.
+        size = self._shelf.size(line.key)
+        data = self._shelf.get(line.key) if size == line.size else b""
+        if size is None or data is None:
             raise BackupFailed(f"{self._shelf.where}: {line.key} is gone from the backup.")
-        if hashlib.sha256(data).hexdigest() != line.sha256:
+        if size != line.size or hashlib.sha256(data).hexdigest() != line.sha256:
             raise BackupFailed(
                 f"{self._shelf.where}: {line.key} is not what was backed up. Where the store is still there, "
                 f"`synfarm backup {self._head.id} --prove` copies it anew."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,9 @@ from typing import Protocol
 from synfarm.housekeeping.exporting.destination import FolderDestination
 from synfarm.housekeeping.exporting.opening import bucket_of, open_bucket
 from synfarm.settings import ExportSettings, StoreSettings
-from synfarm.storage.protocol import ObjectStore, StoreError
+from synfarm.storage.protocol import ObjectMissing, ObjectStore, StoreError
 
-__all__ = ["BackupFailed", "BackupRefused", "FolderShelf", "Shelf", "StoreShelf", "open_shelf"]
+__all__ = ["BackupFailed", "BackupRefused", "FolderShelf", "Shelf", "StoreShelf", "is_plain", "open_shelf"]
 
 _PART = ".synfarm-part"
 
@@ -24,6 +25,12 @@ class BackupRefused(Exception):
 
 class BackupFailed(Exception):
     """Something is damaged, or the place of the backup does not answer; the message names it."""
+
+
+def is_plain(key: str) -> bool:
+    """Whether it names one object below the root, for a file system as for a store."""
+    parts = key.split("/")
+    return key.isprintable() and not any(part in ("", ".", "..") or "\\" in part for part in parts)
 
 
 class Shelf(Protocol):
@@ -44,7 +51,10 @@ class Shelf(Protocol):
 
 
 class FolderShelf(Shelf):
-    """Files below a folder."""
+    """Plain files below a folder. A link among them is nobody's of ours: nothing is read or written by it.
+
+    A backup may be a stranger's, or lie where others write, too.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root, self.where = root, str(root)
@@ -53,6 +63,10 @@ class FolderShelf(Shelf):
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}{_PART}")
+        try:
+            self._size(part)
+        except BackupFailed:
+            part.unlink()
         with open(part, "wb", opener=_for_its_owner) as file:
             file.write(data)
             file.flush()
@@ -60,33 +74,51 @@ class FolderShelf(Shelf):
         part.replace(path)
 
     def get(self, key: str) -> bytes | None:
+        path = self._path(key)
+        if self._size(path) is None:
+            return None
         try:
-            return self._path(key).read_bytes()
+            return path.read_bytes()
         except FileNotFoundError:
             return None
 
     def size(self, key: str) -> int | None:
+        return self._size(self._path(key))
+
+    def _size(self, path: Path) -> int | None:
         try:
-            return self._path(key).stat().st_size
+            status = path.lstat()
         except FileNotFoundError:
             return None
+        if not stat.S_ISREG(status.st_mode):
+            raise _odd(path)
+        return status.st_size
 
     def list(self, prefix: str) -> Iterator[str]:
         folder = self._path(prefix.rstrip("/"))
         for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-            if path.is_file() and not path.name.endswith(_PART):
+            if path.is_file() and not path.is_symlink() and not path.name.endswith(_PART):
                 yield prefix + path.name
 
     def _path(self, key: str) -> Path:
-        parts = key.split("/")
-        if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
+        if not is_plain(key):
             raise BackupFailed(f"{key[:200]!r} is no key of a store: it was not written, and nothing was read of it")
-        return self._root.joinpath(*parts)
+        *folders, name = key.split("/")
+        folder = self._root
+        for part in folders:
+            folder = folder / part
+            if folder.is_symlink():
+                raise _odd(folder)
+        return folder / name
+
+
+def _odd(path: Path) -> BackupFailed:
+    return BackupFailed(f"{path} is a link or no plain file, which `synfarm backup` never makes: remove it first")
 
 
 def _for_its_owner(path: str, flags: int) -> int:
     """A job's webhook holds a secret."""
-    return os.open(path, flags, 0o600)
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +136,9 @@ class StoreShelf(Shelf):
 
     def get(self, key: str) -> bytes | None:
         try:
-            return None if self.store.head(key) is None else self.store.get(key)
+            return self.store.get(key)
+        except ObjectMissing:
+            return None
         except StoreError as error:
             raise self._failed(error) from error
 

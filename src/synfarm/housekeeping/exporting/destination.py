@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -62,7 +63,7 @@ class Destination(Protocol):
 
 
 class FolderDestination(Destination):
-    """A folder, made if only its last part is missing."""
+    """A folder, made if only its last part is missing; by a link in it nothing is read or written."""
 
     def __init__(self, root: Path) -> None:
         """
@@ -92,10 +93,17 @@ class FolderDestination(Destination):
             os.close(handle)
 
     def size(self, name: str) -> int | None:
+        """
+        Raises:
+            ExportRefused: there is something else of that name, and not of ours.
+        """
         try:
-            return (self._root / name).stat().st_size
+            status = (self._root / name).lstat()
         except FileNotFoundError:
             return None
+        if not stat.S_ISREG(status.st_mode):
+            raise ExportRefused(f"--to: {self._root / name} is a link or no plain file: name an empty place.")
+        return status.st_size
 
     def read(self, name: str, offset: int, length: int) -> bytes:
         with (self._root / name).open("rb") as file:
@@ -106,7 +114,8 @@ class FolderDestination(Destination):
     def writing(self, name: str) -> Iterator[BinaryIO]:
         path = self._root / f".{name}{_PART}"
         try:
-            with path.open("wb") as file:
+            path.unlink(missing_ok=True)
+            with path.open("xb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
