@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import tarfile
 from collections.abc import Callable
+from dataclasses import replace
+from hashlib import sha256
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,12 +15,14 @@ import pytest
 
 from synfarm.contracts import layout
 from synfarm.contracts.backups import BackupLine
+from synfarm.contracts.housekeeping import Fault
 from synfarm.housekeeping.backup.backing_up import back_up
 from synfarm.housekeeping.backup.index import index_key
 from synfarm.housekeeping.backup.restoring import restore
 from synfarm.housekeeping.backup.shelf import BackupFailed, FolderShelf, StoreShelf
 from synfarm.housekeeping.exporting.destination import ExportRefused, FolderDestination
-from synfarm.housekeeping.exporting.export import export
+from synfarm.housekeeping.exporting.export import ExportFailed, export
+from synfarm.housekeeping.verification.verifying import verify
 from synfarm.storage.memory import MemoryStore
 from synfarm.whole_file import write_whole
 
@@ -134,3 +139,31 @@ def test_a_file_that_was_asked_for_is_written_by_no_link_beside_it(tmp_path: Pat
     write_whole(tmp_path / "page.html", b"page")
     assert (tmp_path / "mine").read_text() == "mine"
     assert (tmp_path / "page.html").read_bytes() == b"page"
+
+
+def pax(record: bytes, size: int | None = None) -> bytes:
+    """An extended header with this content, which claims to have another size."""
+    info = tarfile.TarInfo("p")
+    info.type, info.size = tarfile.XHDTYPE, len(record) if size is None else size
+    return info.tobuf(tarfile.GNU_FORMAT) + record + bytes(-len(record) % tarfile.BLOCKSIZE)
+
+
+@pytest.mark.parametrize(
+    "lie", [pax(b"12 size=abc\n"), pax(b"x", 1 << 60), pax(b"1" * 90_000), pax(b"9 a=bcd\n") * 400]
+)
+def test_a_tar_of_a_worker_that_lies_is_a_finding(memory: MemoryStore, made: Any, tmp_path: Path, lie: bytes) -> None:
+    """Its hash is right, for the same worker has written the commit."""
+    for unit in range(made.spec.units):
+        shard = made.shard(unit)
+        if unit == 1:
+            data = shard.data.rstrip(b"\0")
+            data += bytes(-len(data) % tarfile.BLOCKSIZE) + lie + bytes(2 * tarfile.BLOCKSIZE)
+            shard = replace(shard, data=data, sha256=sha256(data).hexdigest())
+        made.commit(unit, shard)
+    made.end()
+    (finding,) = verify(memory, JOB).findings
+    assert (finding.fault, finding.unit) == (Fault.SHARD_DISAGREES, 1)
+    assert finding.what.startswith("no tar: ")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(ExportFailed, match="no tar: "):
+        export(memory, JOB, FolderDestination(tmp_path / "out"), shard_bytes=1 << 20)

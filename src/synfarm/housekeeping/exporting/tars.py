@@ -14,8 +14,9 @@ from synfarm.contracts.commits import Commit, ShardRef
 from synfarm.contracts.housekeeping import ExportedTar
 from synfarm.contracts.manifests import ManifestLine
 from synfarm.housekeeping.exporting.destination import Destination
-from synfarm.storage.protocol import ObjectStore
+from synfarm.storage.protocol import ObjectStore, StoreDamaged
 from synfarm.storage.shard_reader import fetch_shard
+from synfarm.storage.tar_members import TarDamaged, tar_members
 
 __all__ = ["Bundle", "bundles", "prove", "write"]
 
@@ -92,7 +93,7 @@ def write(store: ObjectStore, bundle: Bundle, destination: Destination) -> Expor
     with destination.writing(bundle.name) as file:
         for _, shard in bundle.shards:
             data = fetch_shard(store, shard)
-            add(file, memoryview(data)[: _content_end(data)] if bundle.merged else data)
+            add(file, memoryview(data)[: _content_end(data, shard.key)] if bundle.merged else data)
         if bundle.merged:
             add(file, bytes(_padding(size)))
     return bundle.described(digest.hexdigest(), size)
@@ -140,12 +141,18 @@ def _hash(destination: Destination, name: str, size: int) -> str:
     return digest.hexdigest()
 
 
-def _content_end(data: bytes) -> int:
-    """Bytes of a tar before the zeros that end it."""
+def _content_end(data: bytes, key: str) -> int:
+    """Bytes of a tar before the zeros that end it.
+
+    Raises:
+        StoreDamaged: it is none.
+    """
     end = 0
-    with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
-        for member in tar:
-            end = member.offset_data - (-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+    try:
+        for member in tar_members(io.BytesIO(data)):
+            end = member.offset - (-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+    except TarDamaged as error:
+        raise StoreDamaged(f"{key}: no tar: {error}") from error
     return end
 
 

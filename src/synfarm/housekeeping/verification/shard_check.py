@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from synfarm.contracts.jobs import RenderSettings
 from synfarm.housekeeping.verification.image_check import image_fault
 from synfarm.storage.protocol import StoreDamaged
 from synfarm.storage.shard_reader import Group, open_group
+from synfarm.storage.tar_members import TarDamaged, tar_members
 
 __all__ = ["Wrong", "shard_faults"]
 
@@ -79,11 +79,14 @@ def _changed(data: bytes, shard: ShardRef) -> str | None:
 
 def _members_fault(data: bytes, rows: Sequence[GroupRow]) -> str | None:
     """Whether the tar, as any tar tool sees it, holds the members of the rows and nothing else, in their order."""
+    odd: list[str] = []
     try:
-        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
-            found = [(member.name, member.offset_data, member.size) for member in tar]
-    except tarfile.TarError as error:
+        members = tar_members(io.BytesIO(data), lambda name, why: odd.append(f"{name[:200]!r} {why}"))
+        found = [(member.name, member.offset, member.size) for member in members]
+    except TarDamaged as error:
         return f"no tar: {error}"
+    if odd:
+        return f"in the tar {odd[0]}"
     told = [(member.name, member.offset, member.length) for row in rows for member in row.members]
     if found == told:
         return None
