@@ -6,13 +6,14 @@ import json
 from collections.abc import Mapping
 
 import torch
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.optim import AdamW
 
 from synfarm_trainer.objectives.protocol import Objective
 from synfarm_trainer.optim import load_moments, moments
 from synfarm_trainer.shares import COUNTERS, part_of
+from synfarm_trainer.tensor_files import tensors_in
 
 __all__ = ["counters", "restore", "state_tensors", "tensors_of"]
 
@@ -42,6 +43,7 @@ def restore(objective: Objective, optimizer: AdamW, files: Mapping[str, bytes]) 
 
     Raises:
         KeyError, RuntimeError: a file or a tensor is missing, or a shape differs.
+        ValueError: a file is not what its name says.
     """
     objective.student.load_state_dict(_merged("student", files))
     if objective.teacher is not None:
@@ -53,4 +55,11 @@ def restore(objective: Objective, optimizer: AdamW, files: Mapping[str, bytes]) 
 
 def _merged(part: str, files: Mapping[str, bytes]) -> dict[str, Tensor]:
     """The tensors of a part, of all its files."""
-    return {name: tensor for file in part_of(part, files) for name, tensor in load(files[file]).items()}
+    found: dict[str, Tensor] = {}
+    for file in part_of(part, files):
+        try:
+            found |= tensors_in(files[file])
+        except ValueError as error:
+            cure = "its hash is right, so it was written so; delete the checkpoint's commit.json to go on from another"
+            raise ValueError(f"the checkpoint's {file} is no safetensors file ({error}); {cure}") from error
+    return found

@@ -97,10 +97,18 @@ def read_header(data: bytes, size: int) -> dict[str, Place]:
             )
             for name, one in told.items()
         }
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        whole = all(one.length == math.prod(one.shape) * _WIDTH[one.dtype] for one in places.values())
+        numbers = all(
+            type(n) is int and n >= 0 for one in places.values() for n in (*one.shape, one.offset, one.length)
+        )
+        known = metadata["format"] == FORMAT
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise ValueError("not a columns file") from error
-    whole = all(one.length == math.prod(one.shape) * _WIDTH.get(one.dtype, -1) for one in places.values())
-    if metadata.get("format") != FORMAT or not whole or length + sum(one.length for one in places.values()) != size:
+    end = length
+    for one in sorted(places.values(), key=lambda one: (one.offset, one.length)):
+        whole = whole and one.offset == end  # side by side, none upon another
+        end += one.length
+    if not (known and numbers and whole and end == size):
         raise ValueError(f"not a columns file of format {FORMAT}, or not the whole of it")
     return places
 

@@ -9,6 +9,7 @@ import diffusers
 import torch
 import transformers
 from diffusers import AutoPipelineForText2Image, UNet2DConditionModel
+from safetensors import SafetensorError
 
 from synfarm.contracts.render_settings import RenderSettings
 from synfarm.queue.unit import EnvironmentFault, UnitFault
@@ -95,7 +96,7 @@ def load_model(
                 f"render.model: {index.get('_class_name')} of {render.model!r} is no text-to-image pipeline; name one"
             ) from error
         raise _not_loaded(render.model, error) from error
-    except (OSError, RuntimeError, KeyError, ImportError) as error:
+    except (OSError, RuntimeError, KeyError, TypeError, ImportError, SafetensorError) as error:
         raise _not_loaded(render.model, error) from error
     step()
     adapter = adapter_of(pipeline)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ def checked_index(folder: Path, name: str) -> dict[str, Any]:
     """
     try:
         index: dict[str, Any] = dict(json.loads((folder / "model_index.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise EnvironmentFault(
             f"render.model: {name!r} is no pipeline of diffusers, its model_index.json cannot be read ({error}); "
             "save it by save_pretrained(), or choose another model"
@@ -35,6 +36,8 @@ def checked_index(folder: Path, name: str) -> dict[str, Any]:
     for part, kind in index.items():
         if part.startswith("_") or part == "safety_checker" or not isinstance(kind, list) or None in kind:
             continue
+        if Path(part).name != part:
+            raise EnvironmentFault(f"render.model: {name!r} has no part {part[:80]!r}; fetch the model's files again")
         _check_part(folder / part, f"{name}/{part}")
     return index
 
@@ -45,8 +48,14 @@ def _check_part(folder: Path, name: str) -> None:
     if not (folder / "config.json").is_file():
         return  # a tokenizer or a scheduler: no weights
     for index in folder.glob("*.safetensors.index.json"):
-        shards = set(json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values())
-        gone = sorted(shard for shard in shards if not (folder / shard).is_file())
+        try:
+            shards = {str(shard) for shard in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()}
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            raise EnvironmentFault(
+                f"render.model: {name}/{index.name} cannot be read ({error}); fetch the model's files again"
+            ) from error
+        # A shard lies beside its index: a name with a folder in it would lead out of the model's.
+        gone = sorted(shard for shard in shards if Path(shard).name != shard or not (folder / shard).is_file())
         if gone:
             raise EnvironmentFault(f"render.model: {name}/{gone[0]} is missing; fetch the model's files again")
     if _chosen(folder):
@@ -80,7 +89,8 @@ def weight_bytes(folder: Path, index: dict[str, Any], dtype: torch.dtype) -> int
                 raise EnvironmentFault(
                     f"render.model: {path.parent.name}/{path.name} is damaged ({error}); fetch the model's files again"
                 ) from error
-            total += sum(int(torch.Size(shape).numel()) for shape in shapes)
+            # Python's own numbers: a shape beside a 0 may be of any size, and torch's would overflow.
+            total += sum(math.prod(shape) for shape in shapes)
     return total * dtype.itemsize
 
 

@@ -11,8 +11,6 @@ from pathlib import Path
 import timm
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
-from safetensors import SafetensorError
-from safetensors.torch import load
 from torch import Tensor
 
 from synfarm.contracts import layout
@@ -22,6 +20,7 @@ from synfarm_trainer.config import Initial, OfRun, OfStore, OfTimm
 from synfarm_trainer.foreign import ours
 from synfarm_trainer.patience import patiently
 from synfarm_trainer.shares import part_of
+from synfarm_trainer.tensor_files import tensors_in
 
 __all__ = ["Weights", "read_weights"]
 
@@ -90,8 +89,8 @@ def _get(store: ObjectStore, key: str, cure: str) -> bytes:
 
 def _parsed(data: bytes, key: str) -> Weights:
     try:
-        return Weights(load(data), hashlib.sha256(data).hexdigest())
-    except SafetensorError as error:
+        return Weights(tensors_in(data), hashlib.sha256(data).hexdigest())
+    except ValueError as error:
         raise ValueError(f"model.init_from: {key} is no safetensors file ({error}); name another") from error
 
 

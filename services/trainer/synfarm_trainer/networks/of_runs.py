@@ -52,7 +52,13 @@ def of_run(text: str, store: ObjectStore) -> Frozen:
         for name, tensor in weights.tensors.items()
         if of.step is None or name.startswith("backbone.")
     }
-    network.load_state_dict(inner)
+    try:
+        network.load_state_dict(inner)
+    except RuntimeError as error:
+        first = str(error).partition("\n")[0][:200]
+        raise NetworkRefused(
+            f"the weights of run {text} are not those of its network ({first}); name another"
+        ) from error
     described = {
         "run": of.run,
         "step": of.step,
