@@ -24,6 +24,7 @@ ROLES = {
     "caption": "synfarm-store-caption",
     "renderer": "synfarm-store-render",
     "trainer": "synfarm-store-trainer",
+    "housekeeping": "synfarm-store-housekeeping",
     "admin": "synfarm-store-admin",
 }
 """Policy (k8s/policies) and Secret of each role."""
@@ -69,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--owner", required=True, help="whose the first API key is, an administrator's")
     parser.add_argument("--namespace", default="synfarm")
     parser.add_argument(
-        "--store", choices=["cluster", "external"], default="cluster", help="external: you make the five store Secrets"
+        "--store", choices=["cluster", "external"], default="cluster", help="external: you make the six store Secrets"
     )
     options = parser.parse_args(arguments)
     password = secrets.token_hex(24)

@@ -42,7 +42,9 @@ def test_one_sweep_of_a_real_store(
     given(monkeypatch, store_settings)
     for arguments in ([], ["--delete"]):
         assert main(arguments) == 0
-        found = Collected.from_bytes(capsys.readouterr().out)
+        told = capsys.readouterr()
+        found = Collected.from_bytes(told.out)
+        assert "swept" in told.err
         assert (found.deleted, found.jobs, found.objects) == (bool(arguments), 1, 0)
     given(monkeypatch, store_settings, ENDPOINT="127.0.0.1:1", RETRIES="0")
     assert main([]) == 75

@@ -13,6 +13,7 @@ from tests.k8s.policies.configured import (
     usable_values,
 )
 from tests.k8s.policies.disruption import disruption_budgets, spread_out
+from tests.k8s.policies.ending import jobs_end
 from tests.k8s.policies.images import pinned_images
 from tests.k8s.policies.network import (
     apis_reached,
@@ -46,7 +47,7 @@ Check = Callable[[Manifests], Iterator[str]]
 OF_EACH: list[Check] = [
     *(pinned_images, restricted_pods, read_only_roots, bounded_resources, probed, time_to_drain, sound_scripts),
     *(bounded_scratch, claims_hold, volumes_mounted, writable_places, files_are_there),
-    *(disruption_budgets, spread_out, own_accounts, service_ports),
+    *(disruption_budgets, spread_out, jobs_end, own_accounts, service_ports),
     *(one_namespace, restricted_namespace, whole_pods, nothing_twice),
     *(no_secret_values, known_settings, usable_values, settings_given, keys_asked_for, one_image_of_runs),
     *(denied_by_default, narrow_policies, policy_ports),

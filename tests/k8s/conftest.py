@@ -42,11 +42,12 @@ def built() -> Callable[[str], Manifests]:
 @cache
 def _example() -> str:
     """As JSON: the file's anchors make objects that are one, and here each is its own."""
-    return json.dumps(yaml.load((Path(__file__).parent / "example.yaml").read_text(), yaml.CSafeLoader))
+    files = (Path(__file__).parent / name for name in ("example.yaml", "example_jobs.yaml"))
+    return json.dumps([thing for file in files for thing in yaml.load(file.read_text(), yaml.CSafeLoader)])
 
 
 @pytest.fixture
 def example() -> list[dict[str, Any]]:
-    """Objects of tests/k8s/example.yaml, for a test to change."""
+    """Objects of tests/k8s/example.yaml and example_jobs.yaml, for a test to change."""
     found: list[dict[str, Any]] = json.loads(_example())
     return found

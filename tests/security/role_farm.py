@@ -152,7 +152,7 @@ def _of_role(
 async def role_farm(
     root: Path, *, extra: Mapping[str, str] | None = None, faults: Mapping[str, str] | None = None
 ) -> AsyncIterator[RoleFarm]:
-    """The farm of one machine on a store that knows the five roles and no other identity.
+    """The farm of one machine on a store that knows our roles and no other identity.
 
     Args:
         extra: environment of every service.

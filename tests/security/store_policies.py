@@ -17,7 +17,7 @@ from synfarm.settings import StoreSettings
 __all__ = ["ROLES", "Credentials", "Policy", "Statement", "policies", "with_identities"]
 
 FOLDER = Path(__file__).resolve().parents[2] / "k8s" / "policies"
-ROLES = ("admin", "api", "caption", "renderer", "trainer")
+ROLES = ("admin", "api", "caption", "housekeeping", "renderer", "trainer")
 BUCKET = "arn:aws:s3:::synfarm"
 
 

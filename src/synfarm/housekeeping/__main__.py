@@ -31,6 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
     except StoreError as error:
         get_logger(__name__).error("not_swept", error=str(error), next_step="correct SYNFARM_STORE_*, or wait for it")
         return _AWAY if isinstance(error, StoreUnavailable) else _REFUSED
+    told = {"jobs": found.jobs, "objects": found.objects, "bytes": found.bytes, "notes": len(found.notes)}
+    get_logger(__name__).info("swept", deleted=delete, **told)
     sys.stdout.write(found.to_bytes().decode() + "\n")
     return 0
 

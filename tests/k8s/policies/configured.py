@@ -24,6 +24,7 @@ from synfarm_trainer.settings import TrainerSettings
 _SHARED: list[type[BaseSettings]] = [ProcessSettings, StoreSettings, RedisSettings, AuthSettings]
 _READ: dict[str, list[type[BaseSettings]]] = {
     "synfarm.storage": [ProcessSettings, StoreSettings],
+    "synfarm.housekeeping": [ProcessSettings, StoreSettings],
     "synfarm_caption_api": [*_SHARED, ApiSettings, WebSettings, CaptionLlmSettings, FeederSettings],
     "synfarm_caption_api.worker": [*_SHARED, WorkerSettings, CaptionLlmSettings],
     "synfarm_render_worker": [*_SHARED, RenderWorkerSettings],
@@ -34,6 +35,7 @@ _STORE = {"SYNFARM_STORE_ENDPOINT", "SYNFARM_STORE_ACCESS_KEY", "SYNFARM_STORE_S
 _FARM = {*_STORE, "SYNFARM_REDIS_URL"}
 _NEEDED = {
     "synfarm.storage": _STORE,
+    "synfarm.housekeeping": _STORE,
     "synfarm_caption_api": {*_FARM, "SYNFARM_CAPTION_LLM_URL", "SYNFARM_CAPTION_API_TRAINER_URL"},
     "synfarm_caption_api.worker": {*_FARM, "SYNFARM_CAPTION_LLM_URL"},
     "synfarm_render_worker": _FARM,

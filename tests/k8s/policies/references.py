@@ -54,10 +54,10 @@ def own_credentials(manifests: Manifests) -> Iterator[str]:
     for workload in manifests.workloads:
         modules = {module_of(container) for container in workload.mains}
         for name in {each.name for each in _of_pod(workload) if each.kind == "Secret"} & keys:
-            if workload.stays and modules != {None}:
-                users.setdefault(name, set()).add(workload.name)
-            elif "synfarm.storage" in modules:
+            if "synfarm.storage" in modules:
                 users.setdefault(name, set()).add("the administrator")
+            elif modules != {None} and workload.kind != "JobSet":
+                users.setdefault(name, set()).add(workload.name)
     for name, among in sorted(users.items()):
         if len(among) > 1:
             yield f"Secret/{name}: is shared by {' and '.join(sorted(among))}"
