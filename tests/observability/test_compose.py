@@ -64,9 +64,12 @@ def test_every_file_is_given_where_it_is_looked_for(stack: dict[str, Any], dashb
 
 def test_every_replica_of_every_process_is_scraped(stack: dict[str, Any]) -> None:
     jobs = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())["scrape_configs"]
-    compose = (ROOT / "docker-compose.yml").read_text()
+    compose, gpu = ((ROOT / name).read_text() for name in ("docker-compose.yml", "docker-compose.gpu.yml"))
     for job in jobs:
         (found,) = job["dns_sd_configs"]
-        assert found["names"] == [job["job_name"]]
+        name, *others = found["names"]
+        assert name == job["job_name"]
+        assert others == (["vllm"] if name == "llm-server" else [])
         assert (found["type"], found["port"]) == ("A", 8000)
-        assert f"\n  {job['job_name']}:\n" in compose
+        assert f"\n  {name}:\n" in compose
+        assert all(f"\n  {other}:\n" in gpu for other in others)

@@ -14,10 +14,19 @@ from synfarm.cli.app import app
 RUNBOOK = ROOT / "docs" / "runbook.md"
 ALWAYS = {"up"}
 """What Prometheus itself makes."""
+VLLM_TABLE = re.compile(r"<!-- metrics of vllm -->\n(.*?)<!-- end of vllm -->", re.DOTALL)
+SUFFIXES = {"counter": ("",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
+
+
+def _of_vllm() -> dict[str, str]:
+    """Series of the page's table, each with its metric: what we read of a server that is not ours."""
+    (table,) = VLLM_TABLE.findall((ROOT / "docs" / "09-observability.md").read_text())
+    rows = re.findall(r"^\| `(vllm:\w+)` \| (\w+) \|", table, re.MULTILINE)
+    return {name + suffix: name for name, kind in rows for suffix in SUFFIXES[kind]}
 
 
 def _series(exported: dict[str, list[Any]]) -> set[str]:
-    return {name for metrics in exported.values() for metric in metrics for name in metric.series}
+    return {name for metrics in exported.values() for metric in metrics for name in metric.series} | {*_of_vllm()}
 
 
 def _unknown(query: str, series: set[str]) -> set[str]:
@@ -60,6 +69,9 @@ def test_alerts_and_dashboards_read_only_what_is_exported(
     queries += [query for board in dashboards.values() for query in _queries(board)]
     assert {title: found for title, query in queries if (found := _unknown(query, series))} == {}
     assert _unknown("synfarm_no_such_metric", series) == {"synfarm_no_such_metric"}
+    read = {name for _, query in queries for name in names_in(query)}
+    of_vllm = _of_vllm()
+    assert {of_vllm[name] for name in read if name in of_vllm} == {*of_vllm.values()}, "listed, and read nowhere"
 
 
 def test_scrape_jobs_are_the_processes_of_the_page(exported: dict[str, list[Any]]) -> None:
