@@ -23,6 +23,7 @@ from synfarm.planning.shard_bytes import estimated_bytes
 from synfarm.planning.simulation.of_plan import farm_of_plan
 from synfarm.planning.simulation.run import simulate
 from synfarm.planning.spread import Spread
+from synfarm.planning.store_requests import training_reads
 from synfarm.planning.unit_size import default_unit_size
 
 _spec = importlib.util.spec_from_file_location("write_scale", Path(__file__).parents[2] / "scripts" / "write_scale.py")
@@ -178,6 +179,26 @@ def test_the_page_has_the_figures_of_the_plan() -> None:
 
 
 @pytest.mark.long
+@pytest.mark.parametrize(
+    ("unit", "whole", "gets", "gigabytes"),
+    [
+        (30, False, "23,597", "1.7"),
+        (240, False, "16,496", "2.0"),
+        (30, True, "14,001", "11.7"),
+        (240, True, "3,846", "12.1"),
+        (9, False, "23,929", "11.6"),
+    ],
+)
+def test_the_page_says_what_cuts_the_reads_of_a_run(unit: int, whole: bool, gets: str, gigabytes: str) -> None:
+    words = {"captions": 150_000_000, "train": ["synclr-b16-paper"], "captions_per_unit": unit}
+    plan = make_plan(asked := PlanAsked.model_validate(words), None)
+    captions = plan.training[0].images_per_second / asked.images_per_caption
+    reads = training_reads(asked, plan.dataset, whole=whole)
+    assert f"{captions * reads.gets:,.0f}" == gets
+    assert f"{captions * reads.bytes / 1e9:.1f}" == gigabytes
+    assert f"| {gets} | {gigabytes} GB/s |" in write_scale.PAGE.read_text()
+
+
 def test_the_page_has_the_figures_of_the_simulator() -> None:
     page = write_scale.PAGE.read_text(encoding="utf-8")
     assert write_scale.written(page) == page, "run 'make scale'"

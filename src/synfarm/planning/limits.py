@@ -119,9 +119,9 @@ def _run(asked: PlanAsked, run: Training, reads: float) -> Iterator[Limit]:
         reads,
         S3_READS.value.likely,
         "1/s",
-        "steps wait for data, or the store answers 503. Several nodes read one range a caption, a single one each "
-        "shard once: fewer and faster GPUs, a store that spreads a job's folders over partitions, or units so small "
-        "that their shards stay below 1 MiB and are read whole",
+        "steps wait for data, or the store answers 503. Several nodes read one range a caption, and every rank a "
+        "commit a shard: fewer and faster GPUs, a store that spreads a job's folders over partitions, or larger units "
+        "(--captions-per-unit 240) and whole shards (data.fetch_threads=0), which each node then reads all",
         S3_READS.source,
     )
     nodes = -(-run.gpus // asked.gpus_per_node)

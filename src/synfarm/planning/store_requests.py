@@ -79,17 +79,20 @@ def _feeder(making: Making) -> Asks:
     return FEEDER_UNIT.times(making.units_per_second).plus(each_pass).plus(parts).plus(rest)
 
 
-def training_reads(asked: PlanAsked, size: DatasetSize) -> GroupReads:
+def training_reads(asked: PlanAsked, size: DatasetSize, *, whole: bool = False) -> GroupReads:
     """Ranges, or whole shards where that is worth it (the trainer's ``ReadRule``); and the commits that tell of them.
 
     Every rank opens the commits of the shards of which it takes a caption; a batch spreads a shard's captions over the
     ranks by chance.
+
+    Args:
+        whole: a run with ``data.fetch_threads`` 0, whose nodes each read every shard whole.
     """
     unit, ranks = size.captions_per_unit, asked.train_gpus
     group = size.shard_bytes / asked.captions
     shard = unit * group
     nodes = -(-ranks // asked.gpus_per_node)
-    if shard <= _SMALL or nodes < 2:
+    if whole or shard <= _SMALL or nodes < 2:
         reads, read = nodes / unit, nodes * group
     else:
         reads, read = 1.0, group
