@@ -15,6 +15,7 @@ from tests.k8s.policies.configured import (
 from tests.k8s.policies.disruption import disruption_budgets, spread_out
 from tests.k8s.policies.ending import jobs_end
 from tests.k8s.policies.images import pinned_images
+from tests.k8s.policies.machines import disk_asked_for, machines_let_go, off_spot, rollouts_recover
 from tests.k8s.policies.network import (
     apis_reached,
     denied_by_default,
@@ -47,7 +48,8 @@ Check = Callable[[Manifests], Iterator[str]]
 OF_EACH: list[Check] = [
     *(pinned_images, restricted_pods, read_only_roots, bounded_resources, probed, time_to_drain, sound_scripts),
     *(bounded_scratch, claims_hold, volumes_mounted, writable_places, files_are_there),
-    *(disruption_budgets, spread_out, jobs_end, own_accounts, service_ports),
+    *(disruption_budgets, spread_out, jobs_end, rollouts_recover, machines_let_go, disk_asked_for),
+    *(own_accounts, service_ports),
     *(one_namespace, restricted_namespace, whole_pods, nothing_twice),
     *(no_secret_values, known_settings, usable_values, settings_given, keys_asked_for, one_image_of_runs),
     *(denied_by_default, narrow_policies, policy_ports),
@@ -56,6 +58,7 @@ OF_EACH: list[Check] = [
 OF_A_WHOLE: list[Check] = [
     *(selectors_match, named_things_exist, nothing_is_left_over, own_credentials, least_rights),
     *(open_where_settings_point, apis_reached, runs_meet, scrapes_pass, scalers_reach, monitors_find, queues_admit),
+    off_spot,
 ]
 """Asked of overlays, where everything is there that anything names."""
 ALL = [*OF_EACH, *OF_A_WHOLE]

@@ -11,12 +11,13 @@ import pytest
 from tests.k8s import told
 from tests.k8s.broken import BROKEN
 from tests.k8s.broken_jobs import BROKEN_JOBS
+from tests.k8s.broken_machines import BROKEN_MACHINES
 from tests.k8s.changing import Farm
 from tests.k8s.checking import ALL
 from tests.k8s.manifests import Manifests, named
 from tests.k8s.runs import with_runs
 
-ROWS = [*BROKEN, *BROKEN_JOBS]
+ROWS = [*BROKEN, *BROKEN_JOBS, *BROKEN_MACHINES]
 CHECKS = {check.__name__: check for check in ALL}
 
 

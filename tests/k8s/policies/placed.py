@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from tests.k8s.manifests import Manifests, named
 
-_OF_THE_CLUSTER = {"Namespace", "ClusterQueue", "ResourceFlavor", "ClusterRole", "ClusterRoleBinding"}
+_OF_THE_CLUSTER = {"Namespace", "ClusterQueue", "ResourceFlavor", "ClusterRole", "ClusterRoleBinding", "PriorityClass"}
 """Kinds without a namespace."""
 
 

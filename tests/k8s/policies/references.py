@@ -38,7 +38,7 @@ def nothing_is_left_over(manifests: Manifests) -> Iterator[str]:
     """What nothing names is a mistake in a name, or litter."""
     used = {(reference.kind, reference.name) for reference in references(manifests)}
     for thing in manifests.of(
-        "ConfigMap", "Secret", "ServiceAccount", "PersistentVolumeClaim", "TriggerAuthentication"
+        *("ConfigMap", "Secret", "ServiceAccount", "PersistentVolumeClaim", "TriggerAuthentication", "PriorityClass")
     ):
         if (thing["kind"], thing["metadata"]["name"]) not in used:
             yield f"{named(thing)}: nothing uses it"
@@ -107,6 +107,8 @@ def references(manifests: Manifests) -> Iterator[Named]:
 
 def _of_pod(workload: Workload) -> Iterator[Named]:
     yield Named(workload.name, "ServiceAccount", workload.pod.get("serviceAccountName", "default"))
+    if priority := workload.pod.get("priorityClassName"):
+        yield Named(workload.name, "PriorityClass", priority)
     claimed = {claim["metadata"]["name"] for claim in workload.thing["spec"].get("volumeClaimTemplates", [])}
     volumes = {volume["name"] for volume in workload.pod.get("volumes", [])}
     for container in workload.containers:
