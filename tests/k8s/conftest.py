@@ -26,12 +26,16 @@ def _built(name: str) -> Manifests:
         more = [K8S / "overlays" / "laptop" / "llm-server.yaml"] if kind == "store" else []
         with TemporaryDirectory() as folder:
             return build(base_with(Path(folder), rest, *more), anywhere=bool(more))
+    if kind == "gpu":
+        with TemporaryDirectory() as folder:
+            return build(base_with(Path(folder), rest, base=K8S / "overlays" / "gpu"))
     return build(K8S / "base")
 
 
 @pytest.fixture
 def built() -> Callable[[str], Manifests]:
-    """``base``; ``overlay gpu``; ``component keda``: on the base; ``store minio``: the base whole, with that store."""
+    """``base``; ``overlay gpu``; ``component keda``: on the base; ``store minio``: the base whole, with that store;
+    ``gpu vllm``: the overlay with a component."""
     if kubectl() is None:
         if os.environ.get("SYNFARM_K8S_CHECK"):
             pytest.fail(f"there is no kubectl here: {_CURE}", pytrace=False)

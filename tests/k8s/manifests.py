@@ -196,12 +196,12 @@ def components() -> list[str]:
     return sorted(path.parent.name for path in K8S.glob("components/*/kustomization.yaml"))
 
 
-def base_with(folder: Path, component: str, *more: Path) -> Path:
-    """A kustomization in ``folder`` of the base, a component and more files. Its paths are relative, as it must be."""
+def base_with(folder: Path, component: str, *more: Path, base: Path = K8S / "base") -> Path:
+    """A kustomization in ``folder`` of a base, a component and more files. Its paths are relative, as it must be."""
     text = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
-        "resources": [os.path.relpath(path, folder) for path in (K8S / "base", *more)],
+        "resources": [os.path.relpath(path, folder) for path in (base, *more)],
         "components": [os.path.relpath(K8S / "components" / component, folder)],
         "images": [{"name": "synfarm/llm-server", "newTag": "dev"}],
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
+from functools import cache
 
 from tests.k8s.manifests import Manifests, Object, Workload
 from tests.k8s.policies.running import amount
@@ -46,7 +47,7 @@ def machines_let_go(manifests: Manifests) -> Iterator[str]:
 
 def disk_asked_for(manifests: Manifests) -> Iterator[str]:
     """Large scratch is requested, so that a pod goes where there is room, and a run's holds what its presets keep."""
-    keeps = max(resolve(name).data.cache_disk_mib for name in preset_names()) << 20
+    keeps = _kept_by_presets()
     for workload in manifests.workloads:
         sizes = _on_disk(workload)
         largest = max(sizes.values(), default=Decimal(0))
@@ -68,6 +69,12 @@ def off_spot(manifests: Manifests) -> Iterator[str]:
             continue
         if missing := labels - set(_labels(workload, "NotIn")):
             yield f"{workload.name}: may lie on machines with {min(missing)}, which are taken back"
+
+
+@cache
+def _kept_by_presets() -> int:
+    """Bytes of shards, at most."""
+    return max(resolve(name).data.cache_disk_mib for name in preset_names()) << 20
 
 
 def _on_disk(workload: Workload) -> dict[str, Decimal]:
