@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from synfarm.contracts import layout
 from synfarm.contracts.housekeeping import Collected
@@ -30,6 +31,16 @@ def given(monkeypatch: pytest.MonkeyPatch, settings: StoreSettings, **more: str)
         monkeypatch.setenv(f"SYNFARM_STORE_{name}", value)
 
 
+def given_up_at() -> list[int]:
+    """Exit codes after which the CronJob does not try again that night."""
+    objects = yaml.safe_load_all((DEPLOY.parent / "k8s" / "base" / "housekeeping.yaml").read_text())
+    (cron,) = (thing for thing in objects if thing["kind"] == "CronJob")
+    rules = cron["spec"]["jobTemplate"]["spec"]["podFailurePolicy"]["rules"]
+    (codes,) = (rule["onExitCodes"]["values"] for rule in rules if rule["action"] == "FailJob")
+    found: list[int] = codes
+    return found
+
+
 @pytest.mark.integration
 def test_one_sweep_of_a_real_store(
     store: ObjectStore,
@@ -48,6 +59,8 @@ def test_one_sweep_of_a_real_store(
         assert (found.deleted, found.jobs, found.objects) == (bool(arguments), 1, 0)
     given(monkeypatch, store_settings, ENDPOINT="127.0.0.1:1", RETRIES="0")
     assert main([]) == 75
+    given(monkeypatch, store_settings, SECRET_KEY="another one's")
+    assert [main([])] == given_up_at()
 
 
 @pytest.mark.parametrize("name", ["lifecycle.json", "lifecycle-minio.json"])
