@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from synfarm.auth import Principal
 from synfarm.contracts import layout
 from synfarm.contracts.jobs import JobSpec, JobState
@@ -14,6 +16,7 @@ from synfarm.contracts.problems import ProblemError
 from synfarm.contracts.runs import DatasetRef, RunRequest
 from synfarm.storage.manifest_reader import ManifestDamaged, open_hash, read_open_parts
 from synfarm.storage.protocol import ObjectMissing, ObjectStore
+from synfarm_trainer.api.job_objects import owner_in, read_as, unreadable
 from synfarm_trainer.data.mixture import Shares, whole_weights
 
 __all__ = ["Source", "check_enough", "find_source", "no_such_job", "weights_of", "whole"]
@@ -35,15 +38,9 @@ def find_source(store: ObjectStore, job: str, who: Principal, config: Mapping[st
 
     Raises:
         ProblemError: 404 there is no such job for the caller, 422 it has too few images of a caption, 409 it is not
-            ready, or not usable.
+            ready, not usable, or of a newer version.
     """
-    try:
-        spec = JobSpec.from_bytes(store.get(layout.job(job)))
-    except ObjectMissing:
-        raise no_such_job(job) from None
-    # Another owner's job is answered as one that does not exist: ids are not secrets, but their use is.
-    if not who.may_see(spec.owner) or store.head(layout.tombstone(job)) is not None:
-        raise no_such_job(job)
+    spec = _spec(store, job, who)
     _enough_images(spec, config["data"]["views"])
     if follow and (generation := _in_work(store, job)) is not None:
         return _open(store, job, generation)
@@ -56,7 +53,7 @@ def find_source(store: ObjectStore, job: str, who: Principal, config: Mapping[st
             field="jobs",
             hint=f"Wait until GET /v1/jobs/{job} of the caption API says completed.",
         )
-    ended = Ended.from_bytes(store.get(keys[-1]))
+    ended = read_as(Ended, store.get(keys[-1]), job, keys[-1])
     if ended.state not in _TRAINABLE:
         raise ProblemError(
             409,
@@ -77,12 +74,31 @@ def find_source(store: ObjectStore, job: str, who: Principal, config: Mapping[st
     return Source(ref, ended.counts.captions)
 
 
+def _spec(store: ObjectStore, job: str, who: Principal) -> JobSpec:
+    """Of a job that the caller may see. Another owner's is answered as one that does not exist: ids are not secrets,
+    but their use is.
+
+    Raises:
+        ProblemError: as :func:`find_source`.
+    """
+    key = layout.job(job)
+    try:
+        data = store.get(key)
+    except ObjectMissing:
+        raise no_such_job(job) from None
+    owner = owner_in(data)
+    if owner is None or not who.may_see(owner) or store.head(layout.tombstone(job)) is not None:
+        raise no_such_job(job)
+    return read_as(JobSpec, data, job, key)
+
+
 def _in_work(store: ObjectStore, job: str) -> int | None:
     """The generation of a job that has not ended."""
     if store.head(layout.active(job)) is None:
         return None
+    key = layout.progress(job)
     try:
-        generation = Progress.from_bytes(store.get(layout.progress(job))).generation
+        generation = read_as(Progress, store.get(key), job, key).generation
     except ObjectMissing:
         generation = 1
     return generation if store.head(layout.ended(job, generation)) is None else None
@@ -92,6 +108,8 @@ def _open(store: ObjectStore, job: str, generation: int) -> Source:
     try:
         parts = read_open_parts(store, job, generation)
     except ManifestDamaged as error:
+        if isinstance(error.__cause__, ValidationError):
+            raise unreadable(job, error.key, error.__cause__) from error
         hint = f"`synfarm verify {job}` tells what else is damaged."
         raise ProblemError(409, "job_not_usable", f"{error}", field="jobs", hint=hint) from error
     if not parts:
