@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,9 @@ from synfarm.storage.memory import MemoryStore
 from synfarm_trainer.ranks import Ranks
 from synfarm_trainer.segment_records import read_segments
 from synfarm_trainer.session import Session, Start
+
+sys.path.insert(0, str(Path(__file__).parent))
+from growing_job import GrowingJob
 
 RUN, OTHER_RUN = "01hzzzzzzzzzzzzzzzzzzzzzz1", "01hzzzzzzzzzzzzzzzzzzzzzz3"
 JOB, SECOND = "01hzzzzzzzzzzzzzzzzzzzzzz0", "01hzzzzzzzzzzzzzzzzzzzzzz9"
@@ -162,3 +166,28 @@ def test_a_checkpoint_that_is_lost_afterwards_leaves_the_change_where_it_is(stor
     session = train(1, 8)
     assert session.step == 12
     assert (drawn(session, 4, 8), drawn(session, 8, 12)) == ({JOB: 24, SECOND: 8}, {JOB: 8, SECOND: 24})
+
+
+@pytest.mark.parametrize(("saved", "adopted_at"), [(2, 16), (1, 24)])
+def test_what_has_come_is_taken_in_where_an_epoch_ended_though_a_change_begins_there(
+    store, write_dataset, write_run, train: Train, saved: int, adopted_at: int
+) -> None:
+    """An epoch of the growing job, eight captions, ends after sixteen; the start before had looked there in vain."""
+    growing = GrowingJob.write(store, write_dataset, SECOND)
+    growing.grow()
+    refs = (write_dataset(store, captions=48), growing.ref)
+    overrides = {**QUICK, "checkpoint.every_steps": saved, "schedule.steps": 5}
+    write_run(store, refs[0], datasets=refs, weights=(1, 1), follow=True, overrides=overrides)
+    train(0, 0, killed_at=saved + 1)
+    growing.end()
+    change(store, 3, 1)
+    session = train(1, saved)
+    changed, adopted = read_segments(store, RUN)[2:]
+    assert [(s.why, s.position) for s in (changed, adopted)] == [("reweighed", 8 * saved), ("adopted", adopted_at)]
+    assert [stream.offset == 0 for stream in changed.streams] == [False, saved == 2]
+    rows = [row for step in range(5) for row in session._plan.batch(step).tolist()]
+    names = [session._dataset.rows[row].caption_id for row in rows]
+    first = [name for name in names[:adopted_at] if name.startswith(SECOND)]
+    assert len(set(first)) == 8, "what has come is in no batch before"
+    later = [name for name in names[adopted_at:] if name.startswith(SECOND)]
+    assert set(later) - set(first)

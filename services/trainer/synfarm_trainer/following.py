@@ -159,15 +159,23 @@ class SegmentedData:
         a job that may have grown. The number of steps if there is none.
         """
         steps, batch = self._config.schedule.steps, self._config.data.captions_per_batch
-        last = self.plan.last
-        behind = max(self._looked, last.begins, step * batch - 1)
+        behind = max(self._looked, step * batch - 1)
         borders = [
-            _Border(last.end_after(number, behind), number)
+            _Border(self._end_after(number, behind), number)
             for number, stream in enumerate(self._legs[-1].streams)
             if self._spec.follow and not all(self._complete[place] for place in stream.datasets)
         ]
         self._border = min(borders, key=lambda border: border.position, default=None)
         return steps if self._border is None else min(steps, self._border.position // batch)
+
+    def _end_after(self, stream: int, behind: int) -> int:
+        """The first border of the stream after ``behind`` at which nobody can have looked."""
+        last = self.plan.last
+        # Where an ``adopted`` leg begins, what had come has been taken in; where a ``reweighed`` one does, nothing has.
+        changed = behind < last.begins and self._legs[-1].why == "reweighed"
+        if changed and self.plan.epoch_ends_where_last_begins(stream):
+            return last.begins
+        return last.end_after(stream, max(behind, last.begins))
 
     def look(self) -> RunSegment | None:
         """At the border that :meth:`next_look` told of: take in what has come; the new segment, or None.

@@ -130,6 +130,12 @@ class Course:
         """The newest leg."""
         return self._leg(len(self._borders) - 1)
 
+    def epoch_ends_where_last_begins(self, stream: int) -> bool:
+        """Whether an epoch of the stream ends right where the newest leg begins, in the order of those before it."""
+        begins = self._borders[-1]
+        before = int(np.searchsorted(self._borders, begins)) - 1
+        return before >= 0 and self._leg(before).end_after(stream, begins - 1) == begins
+
     @cached_property
     def held_set(self) -> RowSet:
         """The rows that are held out. What one leg holds out, the later ones do too."""
