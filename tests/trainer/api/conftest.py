@@ -47,14 +47,9 @@ class Service:
         file.write_text(json.dumps({**known, run: attempts}))
 
     def open(self) -> TestClient:
-        settings = TrainerSettings(
-            state_dir=self.state_dir,
-            lease_dir=self.state_dir / "leases",
-            backoff_seconds=0.01,
-            grace_seconds=5,
-            shutdown_grace_seconds=3,
-            **self.settings,
-        )
+        given: dict[str, Any] = {"backoff_seconds": 0.01, "grace_seconds": 5, "shutdown_grace_seconds": 3}
+        given |= {"state_dir": self.state_dir, "lease_dir": self.state_dir / "leases"}
+        settings = TrainerSettings(**{**given, **self.settings})
 
         def command(run: str, attempt: int, ranks: int, state_dir: Path) -> list[str]:
             plan = str(self.state_dir / "plan.json")

@@ -83,6 +83,22 @@ def test_a_change_does_not_count_as_a_restart_without_progress(service: Any, wai
         assert ended(client, run)["state"] == "completed"
 
 
+def test_a_checkpoint_that_outlasts_the_grace_does_not_count_either(
+    service: Any, wait_for: WaitFor, ended: Ended
+) -> None:
+    """The start is killed for the change and has saved nothing since it began: it was healthy all the same."""
+    service.settings = {"barren_restarts": 0, "grace_seconds": 0.2}
+    service.plan({"steps": 2, "end": "deaf"}, {"steps": 3, "end": "completed"})
+    jobs = [service.add_job(), service.add_job()]
+    with service.open() as client:
+        run = _start(client, jobs, weights=[3, 1])
+        wait_for((service.state_dir / "runs" / run / "started-0").exists)
+        _begun(service, run, jobs)
+        assert _weights(client, run, 1, 1).status_code == 202
+        view = ended(client, run)
+    assert (view["state"], view["attempt"]) == ("completed", 1), view["reason"]
+
+
 def test_a_stop_that_another_service_was_asked_for_ends_the_run(service: Any, wait_for: WaitFor, ended: Ended) -> None:
     service.plan(HANGS)
     with service.open() as client:

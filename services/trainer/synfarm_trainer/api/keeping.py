@@ -147,8 +147,12 @@ class Keeper:
             if self._is_taken_over(attempt):
                 _log.warning("run_taken_over", run=run, attempt=attempt.number)
                 return None
-            if self._remixes and outcome.ending == "stopped":
-                _log.info("run_restarts", run=run, attempt=attempt.number, reason="its weights were changed")
+            if self._remixes:
+                # Also of one that was killed, as its last checkpoint took longer than the grace: it was asked to end.
+                saved = outcome.ending == "stopped"
+                _log.info(
+                    "run_restarts", run=run, attempt=attempt.number, reason="its weights were changed", saved=saved
+                )
                 continue
             newest = life.patiently(lambda: records.checkpoint_step(run)) or 0
             barren = 0 if newest > attempt.resumed_step else barren + 1
