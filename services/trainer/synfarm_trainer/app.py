@@ -20,6 +20,7 @@ from synfarm_trainer.api.following import OpenTail
 from synfarm_trainer.api.journal import JournalTail
 from synfarm_trainer.api.keeping import Keeping, RunnerLimits
 from synfarm_trainer.api.metrics_parts import MetricsParts
+from synfarm_trainer.api.newest_weights import NewestWeights
 from synfarm_trainer.api.operations import operations_router
 from synfarm_trainer.api.placement import Placement
 from synfarm_trainer.api.presets import presets_router
@@ -104,7 +105,7 @@ def build_app(
     leases.prove(place.sets)
     runner = Runner(tools, placement, leases)
     curve = RunCurve(records, parts, files, runner.follows)
-    views = RunViews(records, runner, curve)
+    views = RunViews(records, runner, curve, NewestWeights(records))
     submission = Submission(store, records, _resolve, placement, runner.look_after)
 
     @asynccontextmanager

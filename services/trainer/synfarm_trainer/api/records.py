@@ -169,9 +169,18 @@ class RunRecords:
         """Numbers of all changes of weights, rising."""
         return changes_of(self.store, run, self._told)
 
+    def mix_changes_from(self, run: str, number: int) -> list[tuple[int, str]]:
+        """(number, etag) of the changes of weights from ``number`` on, rising; those before it are not listed."""
+        after = layout.mix_change(run, number - 1) if number else None
+        listed = self.store.list(layout.mix_changes_prefix(run), start_after=after)
+        return sorted((found, info.etag) for info, found in ours(listed, layout.parse_mix_change, self._told))
+
+    def mix_change(self, run: str, number: int) -> MixChange | None:
+        return self._read(layout.mix_change(run, number), MixChange)
+
     def newest_mix_change(self, run: str) -> MixChange | None:
         numbers = self.mix_changes(run)
-        return self._read(layout.mix_change(run, numbers[-1]), MixChange) if numbers else None
+        return self.mix_change(run, numbers[-1]) if numbers else None
 
     def evals(self, run: str) -> dict[str, JsonValue]:
         """Evaluation records by step, then by name."""

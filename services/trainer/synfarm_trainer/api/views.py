@@ -17,6 +17,7 @@ from synfarm.contracts.runs import RunEnded, RunSpec, RunState, StepMetrics
 from synfarm.contracts.views import RunView
 from synfarm_trainer.api.curve import RunCurve
 from synfarm_trainer.api.live import Snapshot
+from synfarm_trainer.api.newest_weights import NewestWeights
 from synfarm_trainer.api.records import RunRecords
 from synfarm_trainer.api.runner import Runner
 from synfarm_trainer.collapse import warnings_of
@@ -38,6 +39,7 @@ class RunViews:
     records: RunRecords
     runner: Runner
     curve: RunCurve
+    weights: NewestWeights
 
     def view(self, spec: RunSpec) -> RunView:
         """The run now."""
@@ -59,7 +61,7 @@ class RunViews:
             reason=now.reason,
             created_at=spec.created_at,
             datasets=spec.datasets,
-            weights=self._weights(spec),
+            weights=self.weights.of(spec),
             step=now.step,
             total_steps=total,
             epoch=now.epoch,
@@ -92,10 +94,6 @@ class RunViews:
             ),
             as_of=as_of,
         )
-
-    def _weights(self, spec: RunSpec) -> tuple[int, ...]:
-        change = self.records.newest_mix_change(spec.run) if spec.weights else None
-        return change.weights if change is not None else spec.weights
 
     def _from_store(self, spec: RunSpec, ended: RunEnded | None) -> tuple[Snapshot, datetime]:
         """What was known last, and when."""
