@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -127,6 +128,89 @@ def test_who_takes_whatever_the_machine_has_shares_no_gpu(tmp_path: Path, monkey
     assert (leases.take(SMALL), leases.take(LARGE) is not None) == (None, True)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     assert leases.take(ALL) is not None, "it sees no GPU"
+
+
+SOME, OTHERS = DeviceSet("0,1", ("0", "1")), DeviceSet("2", ("2",))
+
+
+@pytest.fixture
+def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Leases]:
+    """As many services as are asked for, on one machine with GPUs."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    (nodes := tmp_path / "dev").mkdir()
+    (nodes / "nvidia0").touch()
+    return lambda: Leases(tmp_path / "leases", nodes=nodes)
+
+
+def test_who_needs_the_machine_alone_is_not_passed_by_for_ever(services: Callable[[], Leases]) -> None:
+    one, two, whole = services(), services(), services()
+    first, second = one.take(SOME), two.take(OTHERS)
+    assert first is not None
+    assert second is not None
+    assert whole.take(ALL) is None
+    first.release()
+    assert one.take(SOME) is None, "its next run waits behind the one that needs all"
+    assert whole.take(ALL) is None
+    second.release()
+    assert two.take(OTHERS) is None
+    alone = whole.take(ALL)
+    assert alone is not None
+    assert (one.take(SOME), two.take(OTHERS)) == (None, None)
+    alone.release()
+    assert whole.take(ALL) is None, "nor does it keep the machine from those with sets"
+    again = [one.take(SOME), two.take(OTHERS)]
+    assert all(again)
+    assert whole.take(ALL) is None
+
+
+def test_a_turn_that_is_given_up_or_was_a_dead_ones_is_nobodys(services: Callable[[], Leases]) -> None:
+    one, whole = services(), services()
+    lease = one.take(SOME)
+    assert lease is not None
+    assert whole.take(ALL) is None
+    lease.release()
+    whole.leave(ALL)
+    lease = one.take(SOME)
+    assert lease is not None
+    same = services()
+    assert same.take(SOME) is None, "another service has the GPUs themselves"
+    assert whole.take(ALL) is None
+    lease.release()
+    assert whole.take(ALL) is not None, "who waits for a GPU keeps no turn"
+
+
+def test_two_users_share_a_folder_of_leases(
+    services: Callable[[], Leases], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of another user can be read and not written; one that an older version made not even that."""
+    theirs, ours = services(), services()
+    before = os.umask(0o077)
+    try:
+        held = theirs.take(SOME)
+    finally:
+        os.umask(before)
+    assert held is not None
+    locks = sorted((tmp_path / "leases").glob("*.lock"))
+    assert [(lock.name, lock.stat().st_mode & 0o777) for lock in locks] == [
+        (name, 0o644) for name in ("gpu-0.lock", "gpu-1.lock", "machine.lock", "turn.lock")
+    ]
+    real, closed = os.open, set[str]()
+
+    def of_another_user(path: Path, flags: int, *mode: int) -> int:
+        if Path(path) in locks and (flags & (os.O_RDWR | os.O_CREAT) or Path(path).name in closed):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, flags, *mode)
+
+    monkeypatch.setattr(os, "open", of_another_user)
+    ours.prove([SOME, OTHERS])
+    assert (ours.take(SOME), ours.take(ALL)) == (None, None)
+    ours.leave(ALL)
+    assert ours.take(OTHERS) is not None
+    held.release()
+    assert ours.take(SOME) is not None
+    closed.add("machine.lock")
+    with pytest.raises(ValueError, match=r"SYNFARM_TRAINER_LEASE_DIR: .*machine\.lock is of user .*chmod a\+r"):
+        ours.prove([ALL])
 
 
 def _submit(client: TestClient, job: str, **body: Any) -> str:

@@ -165,6 +165,8 @@ class Runner:
             _log.info("runner_closed", devices=devices.name)
         except Exception:  # noqa: BLE001 - told by /healthz, so that the supervisor starts the service again
             _log.exception("runner_died", devices=devices.name)
+        finally:
+            self._leases.leave(devices)
 
     def _take_up(self, life: Life) -> None:
         """The first thread finds what earlier starts left unfinished; the others wait, for these runs come first."""
@@ -212,6 +214,7 @@ class Runner:
             self._take_up_doubtful()
             with self._wake:
                 if self._queue.next_for(devices, self._busy.values()) is None:
+                    self._leases.leave(devices)
                     self._wake.wait(1.0)
                     continue
             if (lease := self._leases.take(devices)) is None:
@@ -226,8 +229,8 @@ class Runner:
             lease.release()
 
     def _tell_waiting(self, devices: DeviceSet) -> None:
-        """Another service of this machine trains on one of them."""
-        reason = f"waits: another trainer of this machine has GPUs of set {devices.name}"
+        """Another service of this machine trains on one of them, or waits for all."""
+        reason = f"waits: another trainer of this machine has GPUs of set {devices.name}, or comes before"
         with self._lock:
             run = self._queue.next_for(devices, self._busy.values())
             if run is not None and self._live[run].now.reason != reason:
