@@ -78,7 +78,7 @@ def main() -> int:
     finally:
         loop.run(generator.aclose())
         loop.close()
-        tracing.close()
+        tracing.close(worker.draining.remaining)
 
 
 if __name__ == "__main__":

@@ -119,4 +119,4 @@ def run(renderers: RendererFactory, settings: RenderWorkerSettings, metrics: Ren
     finally:
         prefetch.stop()
         drawer.close()
-        tracing.close()
+        tracing.close(worker.draining.remaining)

@@ -44,8 +44,11 @@ class Tracing:
         """Around a part of a unit's work, in its thread or in one that took its context over."""
         return _nothing()
 
-    def close(self) -> None:
-        """Send what has not been sent."""
+    def close(self, within: float = float("inf")) -> None:
+        """Send what has not been sent, for at most ``within`` seconds and never long: the rest is dropped, with a word.
+
+        A worker says what is left of its grace period, so that a collector that hangs costs no kill.
+        """
 
 
 @contextmanager

@@ -24,10 +24,13 @@ from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanK
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from synfarm.contracts.renders import UnitTask
+from synfarm.telemetry import get_logger
 from synfarm.tracing import Tracing, UnitSpan
 
 __all__ = ["OtelTracing", "job_context", "otlp"]
 
+_log = get_logger(__name__)
+_CLOSE_SECONDS = 3.0
 _FAILED = {"fault", "dead", "environment", "lost"}
 _W3C = TraceContextTextMapPropagator()
 
@@ -89,7 +92,9 @@ class OtelTracing(Tracing):
     def __init__(self, process: str, processor: SpanProcessor) -> None:
         self._ids = _Ids()
         self._provider = TracerProvider(
-            id_generator=cast(IdGenerator, self._ids), resource=Resource.create({SERVICE_NAME: f"synfarm-{process}"})
+            id_generator=cast(IdGenerator, self._ids),
+            resource=Resource.create({SERVICE_NAME: f"synfarm-{process}"}),
+            shutdown_on_exit=False,  # else an exit waits as long as a close without a bound
         )
         self._provider.add_span_processor(processor)
         self._tracer = self._provider.get_tracer("synfarm")
@@ -137,8 +142,13 @@ class OtelTracing(Tracing):
         with self._tracer.start_as_current_span(name) as span:
             yield span
 
-    def close(self) -> None:
-        self._provider.shutdown()
+    def close(self, within: float = float("inf")) -> None:
+        # The SDK waits up to 30 s for what it sends, each batch up to OTEL_EXPORTER_OTLP_TIMEOUT, and takes no bound.
+        sending = threading.Thread(target=self._provider.shutdown, name="spans", daemon=True)
+        sending.start()
+        sending.join(min(within, _CLOSE_SECONDS))
+        if sending.is_alive():
+            _log.warning("spans_dropped", next_step="see whether the collector at OTEL_EXPORTER_OTLP_ENDPOINT answers")
 
 
 def _root(job: str) -> Context:
