@@ -17,12 +17,17 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 class FakeHub(ThreadingHTTPServer):
-    """Serves one repository, ``hub/model``, as the hub does; ``asked`` are the paths, ``refuse`` an error for all."""
+    """Serves one repository, ``hub/model``, as the hub does; ``asked`` are the paths, ``refuse`` an error for all.
+
+    Of the file whose path ends in ``stuck`` it sends half, tells so by ``is_stuck``, and waits for ``go_on``.
+    """
 
     def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.folder, self.asked = folder, list[str]()
         self.refuse: tuple[int, str] | None = None
+        self.stuck: str | None = None
+        self.is_stuck, self.go_on = threading.Event(), threading.Event()
 
     @property
     def url(self) -> str:
@@ -51,15 +56,15 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, json.dumps(self._tree()).encode(), {}, body)
         else:
             data = (self.server.folder / path.partition(f"/resolve/{COMMIT}/")[2]).read_bytes()
-            etag = f'"{hashlib.sha1(data).hexdigest()}"'
+            etag = f'"{_git_id(data)}"'
             self._send(200, data, {"ETag": etag, "X-Repo-Commit": COMMIT}, body)
 
     def _tree(self) -> list[dict[str, Any]]:
         folder = self.server.folder
         return [
-            {"type": "file", "path": path.relative_to(folder).as_posix(), "size": path.stat().st_size, "oid": "0" * 40}
+            {"type": "file", "path": path.relative_to(folder).as_posix(), "size": len(data), "oid": _git_id(data)}
             for path in sorted(folder.rglob("*"))
-            if path.is_file()
+            if path.is_file() and (data := path.read_bytes()) is not None
         ]
 
     def _send(self, status: int, data: bytes, headers: dict[str, str], body: bool) -> None:
@@ -68,11 +73,20 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        if body:
+        if body and self.server.stuck is not None and self.path.endswith(self.server.stuck):
+            self.wfile.write(data[: len(data) // 2])
+            self.server.is_stuck.set()
+            self.server.go_on.wait(60)
+        elif body:
             self.wfile.write(data)
 
     def log_message(self, *_: Any) -> None:
         pass
+
+
+def _git_id(data: bytes) -> str:
+    """What the hub names a file by that is not in LFS."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
 
 @contextmanager
@@ -89,6 +103,7 @@ def serving(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     yield server
+    server.go_on.set()
     server.shutdown()
     thread.join()
     server.server_close()

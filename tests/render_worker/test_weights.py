@@ -74,7 +74,8 @@ def test_half_a_model_never_gets_the_name_of_a_whole_one(
     hub.refuse = answer
     assert main(["--llm", MODEL, "--llm-folder", str(tmp_path / "llm")]) == 1
     told = capsys.readouterr().err
-    assert f"'{MODEL}' is not whole, model-00002-of-00002.safetensors is missing" in told
+    assert "llm.model: 'hub/model'" in told
+    assert "may not be whole: the list of its files is not in" in told
     assert not folder.exists()
     hub.refuse = None
     assert main(["--llm", MODEL, "--llm-folder", str(tmp_path / "llm")]) == 0

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from synfarm.queue.unit import EnvironmentFault, UnitFault
+from synfarm_render_worker.model_proof import drop, not_as_listed, not_as_named
 from synfarm_render_worker.renderer import Step, no_step
 
 __all__ = ["PIPELINE_FILES", "ModelFiles", "fetch_model", "first_line"]
@@ -85,14 +86,58 @@ def fetch_model(
     without: Sequence[str] = _NEVER,
     into: Path | None = None,
     bar: Any = None,
+    proven: bool = False,
 ) -> Path:
     """``files`` but those ``without`` from the hub: into its cache, or as plain files ``into`` a folder.
 
-    ``bar`` shows the progress; by default the hub's own on stderr.
+    What lies there is as long as its repository says, wherever the list of its files is known. ``proven``: it must be
+    known, every byte of the cache is read, and what is wrong is fetched again. ``bar`` shows the progress; by default
+    the hub's own on stderr.
 
     Raises:
-        EnvironmentFault: it cannot be had here and now; the message names ``field``, and what to do.
+        EnvironmentFault: it cannot be had here and now, or not whole; the message names ``field``, and what to do.
     """
+    named = f"{field}.model: {model!r} of revision {revision!r}"
+
+    def fetch() -> tuple[Path, list[str] | None]:
+        folder = _downloaded(field, model, revision, files, without=without, into=into, bar=bar)
+        wrong = not_as_listed(folder, model, revision, files, without, into)
+        return folder, wrong or not_as_named(folder) if proven and wrong is not None else wrong
+
+    folder, wrong = fetch()
+    if wrong:
+        broken = EnvironmentFault(
+            f"{named} is not whole: {wrong[0]} is missing or damaged in {folder} ({len(wrong)} such files); run "
+            "python -m synfarm_render_worker.weights for it where the hub can be reached"
+        )
+        if not proven:
+            raise broken
+        for name in wrong:
+            drop(folder / name)
+        try:
+            folder, wrong = fetch()
+        except EnvironmentFault as error:
+            raise broken from error
+        if wrong:
+            raise broken
+    if proven and wrong is None:
+        raise EnvironmentFault(
+            f"{named} may not be whole: the list of its files is not in {folder}, and the hub cannot be reached; run "
+            "this again when it can"
+        )
+    return folder
+
+
+def _downloaded(
+    field: str,
+    model: str,
+    revision: str,
+    files: Sequence[str],
+    *,
+    without: Sequence[str],
+    into: Path | None,
+    bar: Any,
+) -> Path:
     # Loads slowly, and a worker of collages does not have it.
     from huggingface_hub import errors, snapshot_download
 
@@ -121,6 +166,11 @@ def fetch_model(
         raise EnvironmentFault(
             f"{named}: the hub knows no such model, and there is no such folder below SYNFARM_RENDER_MODELS; correct "
             "the name, or, if it is private, give this process a token that may read it (HF_TOKEN, HF_TOKEN_PATH)"
+        ) from error
+    except errors.IncompleteSnapshotError as error:
+        raise EnvironmentFault(
+            f"{named} is not whole on this machine, and the hub cannot be reached ({first_line(error)}); run "
+            "python -m synfarm_render_worker.weights for it where it can"
         ) from error
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, errors.HfHubHTTPError, OSError) as error:
         raise EnvironmentFault(

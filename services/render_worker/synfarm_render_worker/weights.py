@@ -56,7 +56,7 @@ def fetch_llm(wanted: Pinned, folder: Path) -> Path:
         return target
     # What a stopped download has left is gone on with.
     half = target.with_name(target.name + ".part")
-    fetch_model("llm", wanted.model, wanted.commit, LLM_FILES, without=_NOT_OF_LLM, into=half)
+    fetch_model("llm", wanted.model, wanted.commit, LLM_FILES, without=_NOT_OF_LLM, into=half, proven=True)
     if missing := missing_of(half):
         # While the hub is away its library gives a folder as it is, with no more than a warning.
         raise EnvironmentFault(
@@ -101,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fetch_pipeline(wanted: Pinned) -> Path:
-    return fetch_model("pipeline", wanted.model, wanted.commit, PIPELINE_FILES)
+    return fetch_model("pipeline", wanted.model, wanted.commit, PIPELINE_FILES, proven=True)
 
 
 def _fetch_scorer(wanted: Pinned) -> Path:
@@ -109,7 +109,8 @@ def _fetch_scorer(wanted: Pinned) -> Path:
     from synfarm_render_worker.scoring.clip import CLIP_FILES
     from synfarm_render_worker.scoring.safety import SAFETY_FILES
 
-    return fetch_model("scorer", wanted.model, wanted.commit, sorted({*CLIP_FILES, *SAFETY_FILES}))
+    files = sorted({*CLIP_FILES, *SAFETY_FILES})
+    return fetch_model("scorer", wanted.model, wanted.commit, files, proven=True)
 
 
 def _bytes_of(folder: Path) -> int:

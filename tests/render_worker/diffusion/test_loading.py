@@ -41,6 +41,7 @@ def renamed(folder: Path, name: str) -> None:
         (lambda f: (f / UNET).unlink(), r"mine/unet has no weights.*fetch"),
         (lambda f: renamed(f, "diffusion_pytorch_model.fp16.safetensors"), r"mine/unet has no weights.*'variant'"),
         (lambda f: shutil.rmtree(f / "vae"), r"folder mine/vae is missing"),
+        (lambda f: (f / "tokenizer/tokenizer_config.json").unlink(), r"mine/tokenizer has no \*config\.json; fetch"),
         (lambda f: (f / "model_index.json").unlink(), r"'mine' is no pipeline of diffusers.*save_pretrained"),
         (lambda f: (f / "model_index.json").write_text("{"), r"'mine' is no pipeline of diffusers"),
         (lambda f: (f / "model_index.json").write_text("[1]"), r"'mine' is no pipeline of diffusers"),

@@ -46,7 +46,10 @@ def _check_part(folder: Path, name: str) -> None:
     if not folder.is_dir():
         raise EnvironmentFault(f"render.model: the folder {name} is missing; fetch the model's files again")
     if not (folder / "config.json").is_file():
-        return  # a tokenizer or a scheduler: no weights
+        # A tokenizer or a scheduler: no weights.
+        if not any(folder.glob("*config.json")):
+            raise EnvironmentFault(f"render.model: {name} has no *config.json; fetch the model's files again")
+        return
     for index in folder.glob("*.safetensors.index.json"):
         try:
             shards = {str(shard) for shard in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()}
