@@ -16,7 +16,8 @@ from synfarm.cli.app import app
 from synfarm.contracts import layout
 from synfarm.contracts.backups import Backups, RestoredList
 from synfarm.settings import StoreSettings
-from synfarm.storage.protocol import ObjectStore
+from synfarm.storage.minio_store import open_store
+from synfarm.storage.protocol import ObjectStore, StoreRefused
 
 pytestmark = pytest.mark.integration
 ABSENT = "01k" + "0" * 22 + "z"
@@ -83,3 +84,17 @@ def test_to_a_folder_and_what_is_told_when_it_goes_wrong(store: ObjectStore, run
     assert "is not what was backed up" in " ".join(result.output.split())
     assert run("backup", ABSENT, "--to", place).exit_code == 4
     assert run("restore", str(tmp_path)).exit_code == 1
+
+
+def test_restoring_from_a_mistyped_place_makes_nothing(store_settings: StoreSettings, run: Any, tmp_path: Path) -> None:
+    result = run("restore", str(tmp_path / "bakcup"))
+    assert result.exit_code == 2
+    told = " ".join(result.output.split())
+    assert f"restore: there is no folder {tmp_path}" in told
+    assert "name the one that `synfarm backup` wrote to" in told
+    assert list(tmp_path.iterdir()) == []
+    result = run("restore", "s3://no-such-bucket/backup")
+    assert result.exit_code == 2
+    assert "restore: s3://no-such-bucket/backup cannot be used: there is no bucket" in " ".join(result.output.split())
+    with pytest.raises(StoreRefused, match="no bucket"):
+        open_store(store_settings.model_copy(update={"bucket": "no-such-bucket"}), make=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -309,6 +310,20 @@ def test_to_another_bucket_of_a_real_server(
 def test_what_is_no_s3_url(url: str) -> None:
     with pytest.raises(ExportRefused, match="no s3 url"):
         open_destination(url, StoreSettings(), ExportSettings())
+
+
+@pytest.mark.parametrize(
+    ("url", "given", "says"),
+    [
+        ("s3://b.c", {"ca_file": "ca.pem"}, "SYNFARM_EXPORT_CA_FILE is of use with SYNFARM_EXPORT_SECURE=true alone"),
+        ("s3://b.c", {"ca_file": "no.pem", "secure": True}, "SYNFARM_EXPORT_CA_FILE: no.pem cannot be used"),
+        ("s3://b.c", {"endpoint": "https://host"}, "SYNFARM_EXPORT_ENDPOINT must be host:port"),
+        ("s3://b.c/a//b", {}, "the prefix must be plain segments"),
+    ],
+)
+def test_what_is_wrong_is_told_by_the_settings_of_the_export(url: str, given: dict[str, Any], says: str) -> None:
+    with pytest.raises(ExportRefused, match=re.escape(says)):
+        open_destination(url, StoreSettings(), ExportSettings(**given))
 
 
 def test_what_is_no_folder(tmp_path: Path) -> None:

@@ -77,7 +77,8 @@ def restore(
 
     wanted = tuple(checked_id(name, "job") for name in names or ())
     with opened_store(data_dir) as opened, meter("Reading the index …") as show:
-        shelf = open_shelf(place, opened.settings, from_environment(ExportSettings))
+        given = from_environment(ExportSettings)
+        shelf = open_shelf(place, opened.settings, given, field="restore", make=False)
         done = bring_back(shelf, opened.store, wanted, threads=threads, progress=lambda copied: show(_line(copied)))
     if as_json:
         write_json(RestoredList(items=tuple(done)))

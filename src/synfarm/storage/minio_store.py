@@ -39,15 +39,15 @@ _FILE_PART = 64 * 2**20
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
 
 
-def open_store(settings: StoreSettings) -> MinioStore:
-    """Connect, and make the bucket if it is not there.
+def open_store(settings: StoreSettings, *, make: bool = True) -> MinioStore:
+    """Connect, and ``make`` the bucket if it is not there.
 
     Raises:
         StoreUnavailable: no answer after all retries.
-        StoreRefused: wrong credentials, or a setting that no server could serve.
+        StoreRefused: wrong credentials, a setting that no server could serve, or a bucket that is not to be made.
     """
     store = MinioStore(settings)
-    store.ensure_bucket()
+    store.ensure_bucket(make=make)
     return store
 
 
@@ -125,16 +125,18 @@ class MinioStore(ObjectStore):
         except Refutation as error:
             raise StoreUnavailable(str(error)) from error
 
-    def ensure_bucket(self) -> None:
+    def ensure_bucket(self, *, make: bool = True) -> None:
         """Make the bucket if it is missing; any number of processes may do so at once.
 
         Raises:
-            StoreRefused: the bucket is another's, or its name is impossible.
+            StoreRefused: the bucket is another's, its name is impossible, or it is missing and not to be made.
         """
 
-        def make() -> None:
+        def look() -> None:
             if self._client.bucket_exists(self._bucket):
                 return
+            if not make:
+                raise StoreRefused(f"there is no bucket {self._bucket!r}")
             try:
                 self._client.make_bucket(self._bucket)
             except CLIENT_ERRORS:
@@ -143,7 +145,7 @@ class MinioStore(ObjectStore):
                     raise
 
         try:
-            self._retried(self._bucket, make)
+            self._retried(self._bucket, look)
         except ValueError as error:
             raise StoreRefused(f"SYNFARM_STORE_BUCKET is no bucket name: {error}") from error
         except ObjectMissing as error:

@@ -162,20 +162,30 @@ class StoreShelf(Shelf):
         )
 
 
-def open_shelf(place: str, farm: StoreSettings, given: ExportSettings) -> Shelf:
+def open_shelf(
+    place: str, farm: StoreSettings, given: ExportSettings, *, field: str = "--to", make: bool = True
+) -> Shelf:
     """The folder or the bucket, as `synfarm export` takes them.
+
+    Args:
+        field: where the user wrote it.
+        make: it is made if it is not there. Who reads a backup makes nothing: its name was mistyped.
 
     Raises:
         ExportRefused: it is neither a folder nor a usable s3 url, or lies among the farm's own objects.
-        BackupRefused: it is the farm's own store.
+        BackupRefused: it is the farm's own store, or not there.
         DestinationFailed: the bucket's server does not answer.
     """
     if "://" not in place:
-        FolderDestination(root := Path(place).expanduser())
+        root = Path(place).expanduser()
+        if make:
+            FolderDestination(root)
+        elif not root.is_dir():
+            raise BackupRefused(f"{field}: there is no folder {root}; name the one that `synfarm backup` wrote to.")
         return FolderShelf(root)
-    settings = bucket_of(place, farm, given)
+    settings = bucket_of(place, farm, given, field=field)
     if all(getattr(settings, name) == getattr(farm, name) for name in ("endpoint", "bucket")) and (
         settings.prefix.strip("/") == farm.prefix.strip("/")
     ):
         raise BackupRefused(f"{place} is the farm's own store: name another bucket, prefix or server.")
-    return StoreShelf(open_bucket(place, settings), place)
+    return StoreShelf(open_bucket(place, settings, field=field, make=make), place)
