@@ -134,6 +134,24 @@ def test_a_rate_that_is_zero_is_refused(tmp_path: Path) -> None:
     assert "images_per_second must be above 0" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[3, 4]", "it must be an object of named values, not a list: source, images_per_second, tokens_per_second,"),
+        ("null", "it must be an object of named values, not nothing: source, images_per_second, "),
+        ('{"images_per_second": [3, 4]}', "images_per_second: must be an object of named values, not a list."),
+        ('{"new_tokens": "many"}', "new_tokens: must be a valid number"),
+        ('{"tokens": 3}', "tokens: "),
+    ],
+)
+def test_rates_of_another_form_are_refused_with_the_field(tmp_path: Path, text: str, says: str) -> None:
+    file = tmp_path / "rates.json"
+    file.write_text(text)
+    result = run("--rates", str(file))
+    assert result.exit_code == 2
+    assert f"--rates {file}: {says}" in result.stderr
+
+
 def test_own_rates_from_yaml_and_json_are_the_same(tmp_path: Path) -> None:
     told = []
     for name, text in {

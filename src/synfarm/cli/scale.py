@@ -176,9 +176,17 @@ def _asked(wanted: Wanted, machines: Machines) -> PlanAsked:
         raise CommandFailed(_first(error), ExitCode.REFUSED) from error
 
 
+def _of_all(told: str) -> str:
+    """What is wrong with no one field: with the file's form, or named already."""
+    from synfarm.planning.rates import OwnRates
+
+    return f"it {told}: {', '.join(OwnRates.model_fields)}" if told.startswith("must be") else told
+
+
 def _own(path: Path | None) -> OwnRates | None:
     from pydantic import ValidationError
 
+    from synfarm.contracts.wording import in_words
     from synfarm.planning.rates import read_rates
 
     if path is None:
@@ -191,7 +199,8 @@ def _own(path: Path | None) -> OwnRates | None:
         ) from error
     except ValidationError as error:
         place = ".".join(str(part) for part in error.errors()[0]["loc"])
-        raise CommandFailed(f"--rates {path}: {place}: {error.errors()[0]['msg']}.", ExitCode.REFUSED) from error
+        told = f"{place}: {in_words(error)}" if place else _of_all(in_words(error))
+        raise CommandFailed(f"--rates {path}: {told}.", ExitCode.REFUSED) from error
     except ValueError as error:
         raise CommandFailed(f"--rates {path}: neither JSON nor YAML: {error}.", ExitCode.REFUSED) from error
     except OSError as error:

@@ -40,4 +40,11 @@ def in_words(error: ValidationError) -> str:
     if fault["type"] == "string_too_short":
         least = told["min_length"]
         return "must not be empty" if least == 1 else f"must have at least {least} characters"
+    if fault["type"] == "model_type":
+        return f"must be an object of named values, not {_kind(fault['input'])}"
     return fault["msg"].removeprefix("Value error, ").replace("Input should", "must", 1)
+
+
+def _kind(value: object) -> str:
+    kinds = {list: "a list", tuple: "a list", str: "a text", bool: "true or false", int: "a number", float: "a number"}
+    return kinds.get(type(value), "nothing" if value is None else "that")
