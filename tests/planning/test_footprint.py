@@ -206,31 +206,27 @@ def _memory(farm: Farm, keys: list[str]) -> int:
 
 
 def test_a_render_worker_reads_ahead_what_others_draw() -> None:
-    """The queue moves on by many units between two looks, as with many workers."""
-    gets = 0
+    """One of very many: what it sees waiting is never its own."""
+    gets, store, first = 0, MemoryStore(), 0
 
     def count(operation: str, key: str) -> None:
         nonlocal gets
         gets += operation == "get" and key.endswith(".jsonl")
 
-    store, first = MemoryStore(), 0
-    for unit in range(100):
-        store.create(layout.captions(JOB, unit), b"")
+    def task(unit: int) -> UnitTask:
+        return UnitTask(job=JOB, unit=unit, stage=Stage.RENDER, queue="render.sd15-m.normal", sequence=unit)
+
+    for unit in range(500):
+        store.create(layout.captions(JOB, unit), b"x")
     store.fault = count
-
-    def waiting(most: int) -> list[UnitTask]:
-        queue = "render.sd15-m.normal"
-        return [
-            UnitTask(job=JOB, unit=unit, stage=Stage.RENDER, queue=queue, sequence=unit)
-            for unit in range(first, first + most)
-        ]
-
-    prefetch = CaptionPrefetch(store, SpecCache(store), waiting)
-    looks = 5
-    for number in range(looks):
+    prefetch = CaptionPrefetch(store, SpecCache(store), lambda most: [task(first + seen) for seen in range(most)])
+    units = 41
+    for number in range(units):
         first = 10 * number
         prefetch.look()
-    assert gets / looks == footprint.PREFETCH_AHEAD
+        prefetch.captions(task(first + 9))
+    at_first = 4
+    assert (gets - units - at_first) / (units - 1) == footprint.PREFETCH_MISSED
 
 
 def test_the_window_is_the_feeders() -> None:

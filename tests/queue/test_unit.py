@@ -34,7 +34,15 @@ Send = Callable[..., UnitTask]
 class Bench:
     """A runner and everything around it."""
 
-    def __init__(self, redis: Redis, keys: Keys, board: Board, *, faults: str = "") -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        keys: Keys,
+        board: Board,
+        *,
+        faults: str = "",
+        claimed: Callable[[UnitTask], None] = lambda _: None,
+    ) -> None:
         self.store = MemoryStore()
         spec = JobSpec(
             job=JOB, owner="me", created_at=utc_now(), concepts=(Concept(name="cat"),), captions=8, captions_per_unit=4
@@ -54,6 +62,7 @@ class Bench:
             faults=Faults(faults),
             draining=self.draining,
             presence=self.presence,
+            claimed=claimed,
         )
         self.seen: list[UnitTask] = []
 
@@ -147,6 +156,22 @@ def test_a_committed_unit_and_an_ended_job_need_no_work(bench: Bench, sent_task:
     bench.store.delete(layout.active(JOB))
     assert bench.run(sent_task(1)) is Outcome.DROPPED
     assert bench.seen == []
+
+
+def test_a_unit_is_told_before_the_store_is_asked_and_one_that_is_let_go_is_not(
+    redis: Redis, keys: Keys, board: Board, sent_task: Send
+) -> None:
+    asked: list[object] = []
+    bench = Bench(redis, keys, board, claimed=asked.append)
+    bench.store.fault = lambda operation, key: asked.append(operation)
+    task = sent_task()
+    assert bench.run(task) is Outcome.DONE
+    assert asked[asked.index(task) + 1 :][:2] == ["head", "head"]
+    bench.draining.start()
+    asked.clear()
+    assert bench.run(sent_task()) is Outcome.HANDED_BACK
+    assert asked == []
+    bench.leases.close()
 
 
 def test_a_stopping_worker_hands_back(bench: Bench, sent_task: Send) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 
 import pytest
@@ -74,6 +75,7 @@ def test_what_waits_is_read_once_and_only_the_rest_from_the_store() -> None:
 def test_room_is_bounded_in_units_and_in_bytes() -> None:
     bench = Bench()
     for _ in range(8):
+        bench.prefetch._guesses = 4
         bench.prefetch.look()
         del bench.waiting[:4]  # other workers take them
     assert len(bench.prefetch._kept) == 8
@@ -135,6 +137,49 @@ def test_a_unit_that_comes_before_its_captions_waits_for_them_and_asks_no_second
     bench.prefetch.stop()
 
 
+def test_the_captions_of_a_claimed_unit_are_read_while_the_worker_asks_other_things() -> None:
+    bench, read = Bench(), threading.Event()
+    bench.prefetch.claimed(task(7))  # nobody reads yet
+    assert bench.prefetch.captions(task(7)) == b"7"
+    bench.prefetch.start()
+
+    def note(operation: str, key: str) -> None:
+        bench.note(operation, key)
+        if key == layout.captions(JOB, 9):
+            read.set()
+
+    bench.store.fault = note
+    bench.prefetch.claimed(task(9))
+    assert read.wait(60)
+    assert bench.prefetch.captions(task(9)) == b"9"
+    assert bench.gets == [layout.captions(JOB, 7), layout.captions(JOB, 9)], "once, and nothing is guessed meanwhile"
+    bench.store.delete(layout.captions(JOB, 3))
+    bench.prefetch.claimed(task(3))
+    with pytest.raises(ObjectMissing):
+        bench.prefetch.captions(task(3))
+    bench.prefetch.stop()
+
+
+def test_nobody_waits_for_a_thread_that_has_ended() -> None:
+    bench, entered, go = Bench(), threading.Event(), threading.Event()
+
+    def slow(operation: str, key: str) -> None:
+        entered.set()
+        assert go.wait(60)
+
+    bench.store.fault = slow
+    bench.prefetch.start()
+    bench.prefetch.claimed(task(0))
+    assert entered.wait(60)
+    bench.prefetch.claimed(task(1))
+    bench.prefetch.stop()
+    bench.store.fault = None
+    go.set()
+    assert bench.prefetch.captions(task(1)) == b"1"
+    bench.prefetch.claimed(task(2))
+    assert bench.prefetch.captions(task(2)) == b"2"
+
+
 def test_the_device_clock_counts_waiting_messages_and_units_and_not_an_empty_queue() -> None:
     now = [0.0]
     clock = DeviceClock(lambda: now[0])
@@ -158,3 +203,32 @@ def test_the_device_clock_counts_waiting_messages_and_units_and_not_an_empty_que
     passes(50)
     assert clock.seconds() == (16, 12)
     assert clock.idle_share == pytest.approx(0.25)
+
+
+class Farm:
+    """Workers at one queue. Between two messages that are taken all have looked, as they do while long units last."""
+
+    def __init__(self, workers: int, units: int) -> None:
+        self.bench = Bench(units)
+        self.workers = [self.bench.new(size=1_000_000) for _ in range(workers)]
+
+    def draw(self) -> float:
+        """Draw all; how many captions objects were read for each unit."""
+        units, turns = len(self.bench.waiting), random.Random(7)
+        for _ in range(units):
+            for worker in self.workers:
+                worker.look()
+            task = self.bench.waiting.pop(0)
+            assert turns.choice(self.workers).captions(task) == b"%d" % task.unit
+        return len(self.bench.gets) / units
+
+
+def test_one_worker_reads_each_unit_once_and_ahead() -> None:
+    farm = Farm(1, 200)
+    assert farm.draw() == 1
+    assert all(farm.bench.there)
+
+
+@pytest.mark.parametrize("workers", [2, 8, 64])
+def test_what_is_read_ahead_for_nothing_does_not_grow_with_the_workers(workers: int) -> None:
+    assert Farm(workers, 2000).draw() < 1.4 + 4 * workers / 2000

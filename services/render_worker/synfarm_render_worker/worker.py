@@ -103,7 +103,7 @@ def run(renderers: RendererFactory, settings: RenderWorkerSettings, metrics: Ren
         loaded=loaded,
         tracing=tracing,
     )
-    worker.take(RENDER_TASK, unit_renderer.work, metrics.units.left)
+    worker.take(RENDER_TASK, unit_renderer.work, metrics.units.left, prefetch.claimed)
     if settings.port is not None:
         worker.serve_health(metrics.registry, host=settings.host, port=settings.port)
     get_logger(__name__).info("worker_started", worker=info.id, capabilities=list(settings.capabilities))

@@ -19,8 +19,7 @@ __all__ = [
     "FEEDER_FLAGS",
     "FEEDER_FLAGS_SECONDS",
     "FEEDER_UNIT",
-    "PREFETCH_AHEAD",
-    "PREFETCH_SECONDS",
+    "PREFETCH_MISSED",
     "REDIS_CLAIMED",
     "REDIS_FAN",
     "REDIS_UNIT",
@@ -60,9 +59,9 @@ FEEDER_FLAGS, FEEDER_FLAGS_SECONDS = Asks(head=3), 10.0
 """A job's pause, cancel and tombstone: once in so many seconds, whoever asks."""
 FEEDER_CPU = 30e-6
 """Seconds of its core that the feeder takes for one caption of a unit that it counts."""
-PREFETCH_AHEAD, PREFETCH_SECONDS = 4, 2.0
-"""A render worker reads the captions of so many waiting units, so often: with many workers at one queue most are taken
-by others before."""
+PREFETCH_MISSED = 0.25
+"""Captions that a render worker may read ahead of their claim for each unit that it had not read ahead: with many
+workers at one queue another one draws nearly all of them."""
 
 REDIS_UNIT = 1500
 """Bytes of a unit in flight while its message waits: the message, what was sent, and how often."""

@@ -86,9 +86,8 @@ def _store(making: Making, requests: Sequence[Requests]) -> Iterator[Limit]:
         sum(row.get + row.head for row in making_rows),
         S3_READS.value.likely,
         "1/s",
-        f"{guesses:,.0f} of them a second are captions that a render worker reads ahead and another one draws; they "
-        "grow with the square of the workers until each reads four units every two seconds: larger units, or several "
-        "jobs on lanes of their own",
+        f"503 and slower claims, which workers wait out ({guesses:,.1f} of them a second are captions that a render "
+        "worker reads ahead and another one draws): larger units",
         S3_READS.source,
     )
 

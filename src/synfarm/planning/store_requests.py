@@ -12,8 +12,7 @@ from synfarm.planning.footprint import (
     FEEDER_FLAGS,
     FEEDER_FLAGS_SECONDS,
     FEEDER_UNIT,
-    PREFETCH_AHEAD,
-    PREFETCH_SECONDS,
+    PREFETCH_MISSED,
     RENDER_WORKER,
     Asks,
 )
@@ -61,12 +60,12 @@ def by_process(
 def wrong_guesses(making: Making) -> float:
     """Captions a second that render workers read ahead and other workers draw.
 
-    All look at the end of one queue. What has come into sight there since a worker's last look it reads, up to four
-    units; one in so many is its own.
+    One of W workers is right with each W-th guess, which pays for the next; a unit that it had not guessed pays for
+    less. So r guesses a unit are r = r / W + (1 - r / W) missed.
     """
-    pace, workers = making.units_per_second, making.render_gpus
-    seen = min(PREFETCH_AHEAD, pace * PREFETCH_SECONDS)
-    return max(0.0, workers * seen / PREFETCH_SECONDS - pace)
+    pace, workers = making.units_per_second, max(1.0, making.render_gpus)
+    guesses = PREFETCH_MISSED / (1 - (1 - PREFETCH_MISSED) / workers)
+    return pace * guesses * (1 - 1 / workers)
 
 
 def _feeder(making: Making) -> Asks:

@@ -110,6 +110,7 @@ class WorkerProcess:
         self._prepared = True
         self._outages = Outages()
         self._health: HealthServer | None = None
+        self._claimed: Callable[[UnitTask], None] = lambda _: None
         self._runner = UnitRunner(
             store=store,
             board=self.board,
@@ -120,10 +121,23 @@ class WorkerProcess:
             presence=self.presence,
             specs=self.specs,
             room=finishing,
+            claimed=lambda unit: self._claimed(unit),
         )
 
-    def take(self, task: str, work: Work, told: Callable[[Outcome, float], None] = lambda how, seconds: None) -> None:
-        """Do ``work`` for every message of ``task``; ``told`` hears how each ended, and after how many seconds."""
+    def take(
+        self,
+        task: str,
+        work: Work,
+        told: Callable[[Outcome, float], None] = lambda how, seconds: None,
+        claimed: Callable[[UnitTask], None] = lambda _: None,
+    ) -> None:
+        """Do ``work`` for every message of ``task``.
+
+        Args:
+            told: hears how each ended, and after how many seconds.
+            claimed: as :class:`UnitRunner` has it.
+        """
+        self._claimed = claimed
 
         def unit(bound: Any, message: dict[str, object]) -> None:
             began = time.monotonic()

@@ -89,15 +89,17 @@ class UnitRunner:
         presence: Presence | None = None,
         specs: SpecCache | None = None,
         room: FinishingRoom | None = None,
+        claimed: Callable[[UnitTask], None] = lambda _: None,
         max_unit_faults: int = 3,
     ) -> None:
         """
         Args:
             room: where units finish; without one each is finished before :meth:`run` returns.
+            claimed: told of a unit before the store is asked whether it needs work; returns at once.
         """
         self._store, self._board, self._flags, self._leases = store, board, flags, leases
         self._faults, self._draining, self._presence = faults, draining, presence
-        self._room, self._max_unit_faults = room, max_unit_faults
+        self._room, self._max_unit_faults, self._claimed = room, max_unit_faults, claimed
         self._specs = specs or SpecCache(store)
 
     def run_message(
@@ -221,6 +223,7 @@ class UnitRunner:
             return Outcome.HANDED_BACK
         if self._interrupt(task) is not None:
             return Outcome.HANDED_BACK
+        self._claimed(task)
         if self._store.head(layout.active(task.job)) is None:
             return Outcome.DROPPED
         if self._store.head(layout.commit(task.job, task.unit)) is not None:
