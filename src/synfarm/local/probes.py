@@ -9,6 +9,8 @@ from typing import Protocol
 
 import httpx
 
+from synfarm.trust import trust_for
+
 __all__ = ["HttpProbe", "Probe", "RedisProbe"]
 
 
@@ -29,7 +31,7 @@ class HttpProbe:
     async def __call__(self) -> str | None:
         try:
             # trust_env off: a proxy of the user's shell has nothing to do with loopback.
-            async with httpx.AsyncClient(timeout=self.timeout, trust_env=False) as client:
+            async with httpx.AsyncClient(timeout=self.timeout, trust_env=False, verify=trust_for(self.url)) as client:
                 response = await client.get(self.url, headers=self.headers)
         except httpx.HTTPError as error:
             return f"{self.url}: {type(error).__name__}"

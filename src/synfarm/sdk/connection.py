@@ -15,6 +15,7 @@ from synfarm.sdk.config import ClientConfig
 from synfarm.sdk.errors import ApiError, ApiUnreachable, raise_for_problem
 from synfarm.sdk.following import Follower
 from synfarm.sdk.retries import is_repeated, may_have_worked, may_repeat, seconds_asked
+from synfarm.trust import trust_for
 
 __all__ = ["Connection"]
 
@@ -27,7 +28,11 @@ class Connection:
     def __init__(self, base_url: str, config: ClientConfig, transport: httpx.BaseTransport | None) -> None:
         self._config = config
         self.http = httpx.Client(
-            base_url=base_url, headers=config.headers(), timeout=config.timeout, transport=transport
+            base_url=base_url,
+            headers=config.headers(),
+            timeout=config.timeout,
+            transport=transport,
+            verify=trust_for(base_url),
         )
 
     def send(self, call: Call[T]) -> T:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from synfarm.contracts.problems import Problem, ProblemError
 from synfarm.contracts.runs import RunRequest, RunSpec, StepMetrics
 from synfarm.contracts.views import RunPage, RunView
+from synfarm.trust import trust_for
 
 __all__ = ["ArtifactFile", "ArtifactRow", "CheckpointRow", "MetricsChunk", "Trainer"]
 
@@ -71,7 +72,9 @@ class Trainer:
             transport: in tests, the trainer's application itself.
         """
         self.url = url.rstrip("/")
-        self._http = httpx.AsyncClient(base_url=self.url, timeout=_TIMEOUT, transport=transport)
+        self._http = httpx.AsyncClient(
+            base_url=self.url, timeout=_TIMEOUT, transport=transport, verify=trust_for(self.url)
+        )
 
     async def aclose(self) -> None:
         await self._http.aclose()

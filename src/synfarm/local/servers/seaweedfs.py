@@ -17,6 +17,7 @@ from synfarm.local.probes import HttpProbe
 from synfarm.local.process import ProcessSpec
 from synfarm.local.servers.handle import LocalServer, ServerFailed, clean_environment
 from synfarm.settings import StoreSettings
+from synfarm.trust import trust_for
 
 __all__ = ["LocalS3", "S3Ports", "find_weed", "s3"]
 
@@ -64,7 +65,9 @@ class _S3Ready:
         if missing is not None:
             return missing
         try:
-            async with httpx.AsyncClient(timeout=self.s3.timeout, trust_env=False) as client:
+            async with httpx.AsyncClient(
+                timeout=self.s3.timeout, trust_env=False, verify=trust_for(self.topology)
+            ) as client:
                 known = (await client.get(self.topology)).json()["Topology"]["Max"]
         except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
             return f"{self.topology}: {type(error).__name__}"
