@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 import structlog
+import typer.testing
 from hypothesis import HealthCheck, settings
 
 from synfarm.local.servers import LocalRedis, LocalS3
@@ -37,6 +39,9 @@ def pytest_configure() -> None:
     # pytest looks through this table before each phase of a test, without a lock: a logger that a server in a thread of
     # this process makes in that moment would be the test's error.
     logging.root.manager.loggerDict = _Loggers(logging.root.manager.loggerDict)
+    # typer's runner makes the whole tree of commands anew for each call, 40 ms; a program makes it once.
+    made_once = functools.cache(typer.testing._get_command)
+    typer.testing._get_command = made_once
     # A shell starts its background jobs with Ctrl-C ignored, and children inherit that: tests that press it would wait
     # in vain.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
