@@ -78,7 +78,7 @@ class FreshEnvironment:
     def run(self, code: str) -> subprocess.CompletedProcess[str]:
         # -I: nothing of the checkout is on the path. -W error: an import that warns fails.
         command = [str(self.python), "-I", "-c", code]
-        return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120, cwd=self.python.parent)
+        return subprocess.run(command, check=False, capture_output=True, text=True, cwd=self.python.parent)
 
     def installed(self) -> set[str]:
         code = "import importlib.metadata as m, json; print(json.dumps([d.name for d in m.distributions()]))"
