@@ -122,24 +122,27 @@ class Columns:
 
 
 def thin(steps: Sequence[int], column: Column, buckets: int) -> tuple[Point, ...]:
-    """At most ``buckets`` points over equal spans of steps; each row its own point where they are few."""
+    """At most ``buckets`` points (3 or more) over equal spans of steps; each row its own point where they are few.
+
+    The first and the last row always are: the chart begins where the run does, and the value beside it is the newest.
+    """
     rows = zip(steps, column.mean, column.low, column.high, strict=True)
     found = [row for row in rows if row[1] == row[1]]
     if len(found) <= buckets:
         return tuple(found)
-    first, span = found[0][0], max(1, found[-1][0] - found[0][0])
-    points: list[Point] = []
+    between = buckets - 2
+    first, span = found[1][0], max(1, found[-2][0] - found[1][0])
+    points: list[Point] = [found[0]]
     bucket: list[Point] = []
     place = 0
-    for row in found:
-        now = min(buckets - 1, (row[0] - first) * buckets // span)
+    for row in found[1:-1]:
+        now = min(between - 1, (row[0] - first) * between // span)
         if bucket and now != place:
             points.append(_point(bucket))
             bucket = []
         place = now
         bucket.append(row)
-    points.append(_point(bucket))
-    return tuple(points)
+    return (*points, _point(bucket), found[-1])
 
 
 def _point(bucket: Sequence[Point]) -> Point:
