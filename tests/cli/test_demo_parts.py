@@ -202,7 +202,7 @@ def test_summary_tells_all_and_can_be_read_by_programs(tmp_path: Path) -> None:
         logs=tmp_path,
         started_at=NOW,
     )
-    options = DemoOptions(captions=520, data_dir=tmp_path)
+    options = DemoOptions(captions=520, seed=1, data_dir=tmp_path)
     summary = summarise(options, state, JOB, RUN, {"captions and images": 90.0})
     assert type(summary).from_bytes(summary.to_bytes()) == summary
     out = io.StringIO()
@@ -216,6 +216,7 @@ def test_summary_tells_all_and_can_be_read_by_programs(tmp_path: Path) -> None:
         "22.0 % ± 2.0 (after step 240",
         "raw pixels 11.0 %",
         "90 s",
+        "--seed 2 draws others; --steps 480 trains longer",
     ):
         assert part in text
     assert "Fewer captions than wanted: 500 of 520" in text

@@ -111,7 +111,7 @@ def print_summary(summary: DemoSummary, request: JobRequest, console: Console) -
     say(
         console,
         f"\nNext: open the report in a browser. `synfarm up --data-dir {folder}` keeps this farm open, with a web page "
-        "and for REST.\n`synfarm demo --concepts my.txt` makes images of your own concepts; --seed 1 draws others; "
-        "--steps 480 trains longer.",
+        f"and for REST.\n`synfarm demo --concepts my.txt` makes images of your own concepts; --seed {request.seed + 1} "
+        f"draws others; --steps {2 * summary.steps} trains longer.",
     )
     say_activation(console)
