@@ -78,9 +78,15 @@ def _save(client: Client, job: str, groups: list[SampleGroup], folder: Path) -> 
             write_whole(folder / f"{group.caption_id}.{k}.{ending}", client.jobs.image(job, group.caption_id, k))
             images += 1
         write_whole(folder / f"{group.caption_id}.json", group.meta.to_bytes() + b"\n")
-    lines = [f"{group.caption_id}\t{group.concept}\t{group.caption}\n" for group in groups]
+    lines = [f"{group.caption_id}\t{_cell(group.concept)}\t{_cell(group.caption)}\n" for group in groups]
     write_whole(folder / "captions.tsv", "".join(lines).encode())
     return images
+
+
+def _cell(words: str) -> str:
+    """Of the table for people: a spreadsheet takes what begins so for a formula. The JSON beside it is exact."""
+    line = " ".join(words.split())
+    return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line
 
 
 @on_farm

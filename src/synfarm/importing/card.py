@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from synfarm.contracts.jobs import JobSpec
 from synfarm.contracts.manifests import Ended
+from synfarm.markdown import as_text
 
 __all__ = ["card_text"]
 
@@ -12,8 +13,8 @@ def card_text(spec: JobSpec, ended: Ended) -> str:
     """In Markdown."""
     assert spec.source is not None
     counts, render = ended.counts, spec.render
-    where = spec.source.where.replace("|", "&#124;").replace("`", "'")
-    classes = ", ".join(concept.name for concept in spec.concepts[:8]).replace("|", "&#124;") or "none"
+    where = as_text(spec.source.where)
+    classes = as_text(", ".join(concept.name for concept in spec.concepts[:8])) or "none"
     more = f" and {len(spec.concepts) - 8} more" if len(spec.concepts) > 8 else ""
     return f"""# {spec.name}
 

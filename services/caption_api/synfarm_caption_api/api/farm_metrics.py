@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -16,6 +17,10 @@ from synfarm_caption_api.feeder.picture import STALLS, UNIT_STATES, WORKER_STATE
 __all__ = ["FarmCollector"]
 
 _PREFIX = "synfarm_farm_"
+_MOST = 100
+"""Capabilities, and queues, that are told apart: their names come from jobs, and each new label is kept for ever."""
+_OTHER = "other"
+"""No capability's name: those end in their size class."""
 _TOTALS = {
     "captions": "Captions written that the quality gate kept.",
     "draws": "Texts asked of the language model for captions, refused ones too.",
@@ -71,18 +76,33 @@ def _gauges(now: FarmPicture | None) -> Iterator[Metric]:
                 jobs.add_metric([state.value], now.jobs.get(state, 0))
         for reason in STALLS:
             stalled.add_metric([reason], now.stalled.get(reason, 0))
-        for capability in sorted({capability for capability, _ in now.units}):
+        for capability, held in _told(now.units).items():
             for unit_state in UNIT_STATES:
-                units.add_metric([capability, unit_state], now.units.get((capability, unit_state), 0))
+                units.add_metric([capability, unit_state], held.get(unit_state, 0))
         for stage in Stage:
             oldest.add_metric([stage.value], now.oldest.get(stage.value, 0.0))
         missing.add_metric([], now.missing_images)
-        for queue, length in sorted(now.queues.items()):
+        longest = sorted(now.queues.items(), key=lambda item: (-item[1], item[0]))
+        for queue, length in sorted(longest[:_MOST]):
             queues.add_metric([queue], length)
+        if rest := longest[_MOST:]:
+            queues.add_metric([_OTHER], sum(length for _, length in rest))
         for kind in ("caption", "render"):
             for worker_state in WORKER_STATES:
                 workers.add_metric([kind, worker_state], now.workers.get((kind, worker_state), 0))
     yield from (jobs, stalled, units, oldest, missing, queues, workers)
+
+
+def _told(units: Mapping[tuple[str, str], int]) -> dict[str, Counter[str]]:
+    """Units by capability and state; beyond the largest ``_MOST`` capabilities as one."""
+    held: dict[str, Counter[str]] = {}
+    for (capability, state), count in units.items():
+        held.setdefault(capability, Counter())[state] += count
+    largest = sorted(held, key=lambda name: (-held[name].total(), name))
+    told = {name: held[name] for name in sorted(largest[:_MOST])}
+    if rest := largest[_MOST:]:
+        told[_OTHER] = sum((held[name] for name in rest), Counter())
+    return told
 
 
 def _gauge(name: str, words: str, *labels: str) -> GaugeMetricFamily:

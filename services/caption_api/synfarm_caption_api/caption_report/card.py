@@ -5,6 +5,7 @@ from __future__ import annotations
 from synfarm.contracts.caption_reports import CaptionReport, ConceptCount
 from synfarm.contracts.jobs import JobSpec
 from synfarm.contracts.manifests import Ended
+from synfarm.markdown import as_text
 from synfarm.storage.protocol import ObjectStore
 from synfarm_caption_api.caption_report.reporter import report_at_end
 
@@ -40,7 +41,7 @@ def section_of(report: CaptionReport) -> str:
         if near.twins_at_most is None
         else f"; expected in the whole job for each caption: {near.twins_per_caption} (at most {near.twins_at_most})"
     )
-    lines = "\n".join(f"| {name} | {_cell(value)} |" for name, value in rows.items())
+    lines = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
     return f"""## Captions
 
 Rows below the third are of a sample: {sample.kept} captions of {sample.units} units, spread over {sample.of_units}.
@@ -52,8 +53,4 @@ Rows below the third are of a sample: {sample.kept} captions of {sample.units} u
 
 
 def _told(count: ConceptCount) -> str:
-    return f"{count.concept} ({count.kept} of {count.draws})"
-
-
-def _cell(value: str) -> str:
-    return value.replace("|", "\\|")
+    return f"{as_text(count.concept)} ({count.kept} of {count.draws})"

@@ -8,6 +8,7 @@ from synfarm.contracts import layout
 from synfarm.contracts.base import utc_now
 from synfarm.contracts.jobs import JobSpec, JobState
 from synfarm.contracts.manifests import Counts, Ended, ManifestPart, manifest_hash
+from synfarm.markdown import as_text
 from synfarm.storage.protocol import ObjectStore
 from synfarm_caption_api.caption_report.card import captions_section
 
@@ -76,7 +77,7 @@ Synthetic images with their captions, made by synfarm. No real image was used.
 | images | {counts.images}: {spec.images_per_caption} per caption, {render.size} px, {render.image_format} |
 | bytes | {counts.bytes} |
 | units | {counts.units_committed} committed, {counts.units_dead} dead |
-| concepts | {spec.origin.replace("|", "&#124;")} |
+| concepts | {as_text(spec.origin)} |
 | renderer | {model}, {render.steps} steps, guidance {render.guidance}, sampler {render.sampler} |
 | draws of the language model | {ended.draws}; rejected: {reasons} |
 | seed | {spec.seed} |

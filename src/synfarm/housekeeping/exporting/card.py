@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from synfarm.contracts.housekeeping import ExportIndex
 from synfarm.contracts.jobs import JobSpec
+from synfarm.markdown import as_text
 
 __all__ = ["card_text"]
 
@@ -17,7 +18,7 @@ def card_text(spec: JobSpec, index: ExportIndex) -> str:
     again = ", and all that is needed to draw each image again"
     if spec.source is not None:
         what = "Images that were imported into synfarm, not synthetic ones: who may use them, their source must tell."
-        drawn, again = f"imported from | {spec.source.kind} {spec.source.where.replace('|', '&#124;')}", ""
+        drawn, again = f"imported from | {spec.source.kind} {as_text(spec.source.where)}", ""
     source = f"generation {index.generation}, manifest sha256 `{index.manifest_sha256}`"
     if index.partial:
         source = "as far as it had come: the job had not ended"
@@ -31,7 +32,7 @@ def card_text(spec: JobSpec, index: ExportIndex) -> str:
 | captions | {index.captions} |
 | images | {index.images}: {index.images_per_caption} per caption, {index.image_size} px, {index.image_format} |
 | tars | {len(index.tars)}, {index.bytes} bytes; `index.json` has the sha256 of each |
-| concepts | {spec.origin.replace("|", "&#124;")} |
+| concepts | {as_text(spec.origin)} |
 | {drawn} |
 | seed | {spec.seed} |
 
