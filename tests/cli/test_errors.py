@@ -146,6 +146,21 @@ def test_addresses_and_keys_that_cannot_be(run: Any, options: tuple[str, ...], s
     told(run("jobs", "list", *options), 2, says)
 
 
+@pytest.mark.parametrize(
+    ("url", "code", "says"),
+    [
+        ("http://u:s3cret@h:port", 2, "--url: 'http://h:port' is no address"),
+        ("u:s3cret@h", 2, "--url: 'h' is no address"),
+        ("http://u:s3cret@127.0.0.1:1", 3, "from the farm at http://127.0.0.1:1."),
+    ],
+)
+def test_a_password_or_key_in_an_address_is_not_repeated(run: Any, url: str, code: int, says: str) -> None:
+    done = run("jobs", "list", "--url", url, "--key", "k3ymark")
+    told(done, code, says)
+    assert "s3cret" not in done.stderr + done.stdout
+    assert "k3ymark" not in done.stderr + done.stdout
+
+
 @pytest.mark.integration
 def test_keys_that_are_refused(farm: Any) -> None:
     told(farm.run("jobs", "list", "--key", "wrong"), 5, "This key is not known here", "Check the key")

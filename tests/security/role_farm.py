@@ -112,6 +112,10 @@ class RoleFarm:
     """How each role opens the store, past its proxy."""
     folder: Path
     supervisor: Supervisor
+    proxies: dict[str, FaultProxy]
+    """Of each role, between its process and the store."""
+    redis_url: str = field(repr=False)
+    config: ClientConfig
 
     def as_admin(self, *words: str) -> str:
         """Run ``python -m …`` with the admin's credentials; its output."""
@@ -182,7 +186,8 @@ async def role_farm(
         config = ClientConfig(
             api_url=f"http://127.0.0.1:{ports.api}", trainer_url=f"http://127.0.0.1:{ports.trainer}", key=known.api_key
         )
-        farm = RoleFarm(AsyncClient(config), notes, settings, folder.root, None)  # type: ignore[arg-type]
+        redis_url = f"redis://:{known.redis_password}@127.0.0.1:{ports.redis}/0"
+        farm = RoleFarm(AsyncClient(config), notes, settings, folder.root, None, proxies, redis_url, config)  # type: ignore[arg-type]
         farm.as_admin("synfarm.storage")  # the bucket: no other role may make it
         waits_for = set(specs)
         services = [

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
 
 from synfarm.cli.exits import CommandFailed, ExitCode
 
@@ -92,14 +93,16 @@ class Farm:
 
     def _config(self, address: Address, needs: Needs, *, patient: bool) -> ClientConfig:
         from synfarm.sdk import ClientConfig
+        from synfarm.sdk.config import without_user
 
         api, trainer = address.api_url, address.trainer_url
         for wanted, url, option, variable in (
             ("api", api, "--url", "SYNFARM_API_URL"),
             ("trainer", trainer, "--trainer-url", "SYNFARM_TRAINER_URL"),
         ):
-            if url is not None and not _URL.fullmatch(url):
-                raise CommandFailed(f"{option}: {url!r} is no address; write http://host:port.", ExitCode.REFUSED)
+            if url is not None and not _is_address(url):
+                shown = without_user(url)
+                raise CommandFailed(f"{option}: {shown!r} is no address; write http://host:port.", ExitCode.REFUSED)
             if url is None and needs in {wanted, "both"}:
                 raise CommandFailed(
                     f"{address.source} names one API; this command needs the other: {option} or {variable}.",
@@ -141,18 +144,26 @@ class Farm:
 _AWAY = ExitCode.UNREACHABLE
 
 
+def _is_address(url: str) -> bool:
+    try:
+        return _URL.fullmatch(url) is not None and urlsplit(url).port != 0
+    except ValueError:  # its port is no number
+        return False
+
+
 @contextmanager
 def _told(address: Address) -> Iterator[None]:
     from pydantic import ValidationError
 
     from synfarm.sdk import ApiError, ApiUnreachable, NotAllowed
+    from synfarm.sdk.config import without_user
 
     where = f"The address is that of {address.source}."
     try:
         yield
     except ApiUnreachable as error:
         cause = str(error.__cause__ or "") or type(error.__cause__).__name__
-        urls = " and ".join(dict.fromkeys(filter(None, (address.api_url, address.trainer_url))))
+        urls = " and ".join(dict.fromkeys(map(without_user, filter(None, (address.api_url, address.trainer_url)))))
         raise CommandFailed(f"no answer ({cause}) from the farm at {urls}. {where}", _AWAY) from error
     except NotAllowed as error:
         sent = "" if address.key else " No key was sent: name one with --key-file or SYNFARM_API_KEY."

@@ -11,7 +11,7 @@ from httpx_sse import aconnect_sse
 
 from synfarm.contracts.events import Event
 from synfarm.sdk.call import Call, Done
-from synfarm.sdk.config import ClientConfig
+from synfarm.sdk.config import ClientConfig, without_user
 from synfarm.sdk.errors import ApiError, ApiUnreachable, raise_for_problem
 from synfarm.sdk.following import Follower
 from synfarm.sdk.retries import is_repeated, may_have_worked, may_repeat, seconds_asked
@@ -46,7 +46,9 @@ class AsyncConnection:
                 )
             except httpx.TransportError as error:
                 if last or not is_repeated(error, costly=call.costly):
-                    raise ApiUnreachable(f"{call.method} {self.http.base_url}{call.path}: {error!r}") from error
+                    raise ApiUnreachable(
+                        f"{call.method} {without_user(self.http.base_url)}{call.path}: {error!r}"
+                    ) from error
                 lost = lost or may_have_worked(error)
                 await asyncio.sleep(self._config.delay(attempt))
                 continue
@@ -91,5 +93,5 @@ class AsyncConnection:
             except httpx.TransportError as error:
                 failures += 1
                 if failures >= self._config.tries:
-                    raise ApiUnreachable(f"GET {self.http.base_url}{path}: {error!r}") from error
+                    raise ApiUnreachable(f"GET {without_user(self.http.base_url)}{path}: {error!r}") from error
             await asyncio.sleep(self._config.delay(failures))

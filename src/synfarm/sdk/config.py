@@ -9,7 +9,14 @@ from typing import Self
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-__all__ = ["ClientConfig"]
+__all__ = ["ClientConfig", "without_user"]
+
+
+def without_user(address: object) -> str:
+    """An address as it may be shown: a proxy's user and password before an ``@`` are left out."""
+    before, at, rest = str(address).rpartition("@")
+    scheme, named, _ = before.partition("://")
+    return f"{scheme if named else ''}{named}{rest}" if at else rest
 
 
 class _Environment(BaseSettings):
