@@ -97,13 +97,20 @@ async def ask(farm: RoleFarm, job: str, answers: dict[str, str]) -> None:
         f"{config.trainer_url}/v1/runs": {"jobs": [job]},
     }
     async with httpx.AsyncClient(timeout=120) as client:
+
+        async def tell(method: str, path: str, headers: dict[str, str], body: Any) -> None:
+            try:
+                answer = await client.request(method, path, headers=headers, json=body)
+            except httpx.TransportError as error:  # a process that its supervisor starts again
+                answers[f"no answer, {method} {path} {len(answers)}"] = repr(error)
+                return
+            answers[f"{answer.status_code} {method} {path} {len(answers)}"] = f"{answer.headers} {answer.text}"
+
         for headers in ({}, {"Authorization": f"Bearer {known['api_key']}"}, {"Authorization": f"Bearer {HUB_KEY}"}):
             for path in paths:
-                answer = await client.get(path, headers=headers)
-                answers[f"{answer.status_code} GET {path} {len(answers)}"] = f"{answer.headers} {answer.text}"
+                await tell("GET", path, headers, None)
             for path, body in sent.items():
-                answer = await client.post(path, headers=headers, json=body)
-                answers[f"{answer.status_code} POST {path} {len(answers)}"] = f"{answer.headers} {answer.text}"
+                await tell("POST", path, headers, body)
 
 
 def forms(secret: str) -> set[bytes]:
