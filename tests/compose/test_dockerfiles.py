@@ -123,7 +123,8 @@ def test_dockerignore_is_an_allow_list_that_lets_in_what_is_copied(root: Path, d
     lines = [line for line in (root / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
     assert lines[0] == "*"
     allowed = {line[1:] for line in lines if line.startswith("!")}
-    assert set(lines) - {"*"} - {f"!{path}" for path in allowed} == {"**/__pycache__", "**/*.py[co]"}
+    # What is taken out of that again, wherever it lies: tests/compose/test_image_secrets.py.
+    assert all(line.startswith("**/") for line in lines[1 + len(allowed) :])
     copied = set()
     for text in dockerfiles.values():
         for line in instructions(text, "COPY"):
