@@ -43,7 +43,9 @@ def _pipeline(settings: LoopSettings, *, tuned: bool) -> Any:
     import torch
     from diffusers import AutoPipelineForText2Image, DDIMScheduler
 
-    pipe: Any = AutoPipelineForText2Image.from_pretrained(settings.model, dtype=getattr(torch, settings.dtype))
+    pipe: Any = AutoPipelineForText2Image.from_pretrained(
+        settings.model, dtype=getattr(torch, settings.dtype), use_safetensors=True
+    )
     pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
     pipe.set_progress_bar_config(disable=True)
     pipe = pipe.to(settings.device)
