@@ -14,6 +14,9 @@ from torch import Tensor, nn
 
 __all__ = ["Ranks"]
 
+_PIECE = 1 << 28
+"""Bytes handed out at a time: gloo keeps buffers of the size of a message."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
@@ -52,6 +55,19 @@ class Ranks:
         if self.world > 1:
             dist.broadcast(values, src=0)
         return values
+
+    def hand_out(self, data: bytes | None, size: int, source: int) -> bytes:
+        """The ``size`` bytes that rank ``source`` has, on every rank; ``data`` is theirs there and None elsewhere."""
+        if data is None:
+            buffer = bytearray(size)
+        elif self.world == 1:
+            return data
+        else:
+            buffer = bytearray(data)
+        whole = torch.frombuffer(buffer, dtype=torch.uint8)
+        for piece in whole.split(_PIECE):
+            dist.broadcast(piece, src=source)
+        return bytes(buffer) if data is None else data
 
     def sum(self, flat: Tensor) -> Tensor:
         """(n,) of each rank to their sum on every rank, added in rank order.

@@ -35,6 +35,10 @@ from synfarm_trainer.state import state_tensors
 TOKEN = "01hzzzzzzzzzzzzzzzzzzzzzz2"
 
 
+read: dict[str, int] = {}
+"""Bytes of each file of a checkpoint that this process has read."""
+
+
 def digest(session: Session) -> str:
     """Of all that a checkpoint holds, bit for bit."""
     told = hashlib.sha256(str(session._trainer.refilled).encode())
@@ -52,11 +56,15 @@ def store_of(stage: dict[str, Any], rank: int, folder: Path) -> ObjectStore:
     store = open_store(StoreSettings())
     blind, step = stage.get("unreadable", (-1, 0))
     usual = store.get
+    read.clear()
 
     def get(key: str) -> bytes:
         if rank == blind and f"/checkpoints/{step:09d}-" in key:
             raise ObjectMissing(key)
-        return usual(key)
+        data = usual(key)
+        if "/checkpoints/" in key and not key.endswith("/commit.json"):
+            read[key] = len(data)
+        return data
 
     write, others = store.put, f"told-{stage['run']}-{stage['attempt']}-[1-9].json"
 
@@ -87,7 +95,7 @@ def rank_main(stage: dict[str, Any], rank: int, folder: Path) -> None:
         Faults(stage.get("faults", "")),
         lambda: session.step + 1 == stage.get("stop"),
     )
-    told = {"resumed": session.step, "before": digest(session)}
+    told = {"resumed": session.step, "before": digest(session), "read": read.copy()}
     session._trainer.refilled += stage.get("refilled", 0)
     told["reason"] = session.train()
     told["committed"] = store.head(layout.checkpoint_commit(run, session.step, attempt)) is not None

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,12 @@ def test_any_number_of_ranks_goes_on_from_a_checkpoint_bit_for_bit(
         assert {rank["resumed"] for rank in told[stage]} == {told[came_from][0]["step"]}
     assert len({rank["after"] for ranks in told for rank in ranks}) == 4
     checkpoints = CheckpointStore(store, RUN, 9, "")
+    for came_from, stage in ((0, 1), (2, 3)):
+        files = {file.key: file.size for file in checkpoints.read_commit(came_from, came_from + 1).files}
+        read = Counter(key for rank in told[stage] for key in rank["read"])
+        assert read == Counter(files.keys()), "each file is read by one rank, which hands it to the others"
+    four = [sum(size for key, size in rank["read"].items() if f"/{1:09d}-" in key) for rank in told[2]]
+    assert max(four) < sum(four) / 2
     for attempt, world in enumerate(worlds):
         commit = checkpoints.read_commit(attempt, attempt + 1)
         names = {layout.parse_checkpoint(file.key)[2] for file in commit.files}

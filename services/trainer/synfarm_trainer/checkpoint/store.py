@@ -174,11 +174,12 @@ class CheckpointStore:
             CheckpointInvalid: it is not whole.
         """
         commit = self.read_commit(attempt, step)
+        return {layout.parse_checkpoint(key)[2]: data for key, data in self._proven_files(commit.files).items()}
+
+    def _proven_files(self, files: Sequence[CheckpointFile]) -> dict[str, bytes]:
+        """By key."""
         with ThreadPoolExecutor(_FILES, "checkpoint") as pool:
-            return {
-                layout.parse_checkpoint(file.key)[2]: data
-                for file, data in zip(commit.files, pool.map(self._proven, commit.files), strict=True)
-            }
+            return {file.key: data for file, data in zip(files, pool.map(self._proven, files), strict=True)}
 
     def _proven(self, file: CheckpointFile) -> bytes:
         for _ in range(_READS):
@@ -193,8 +194,8 @@ class CheckpointStore:
     def newest(self, ranks: Ranks = _ALONE) -> tuple[int, int, dict[str, bytes]] | None:
         """(attempt, step, files) of the newest checkpoint that is whole for every rank, the same on all of them.
 
-        To be called on every rank: the first one knows which there are, each one reads. What is broken for one of them
-        is passed over, with a warning.
+        To be called on every rank: the first one knows which there are, each one reads a part of the files and hands it
+        to the others, for all of them need all. What is broken for one of them is passed over, with a warning.
         """
         places = self.committed() if ranks.is_first else []
         while True:
@@ -202,11 +203,36 @@ class CheckpointStore:
             attempt, step = ranks.broadcast(place).tolist()
             if attempt < 0:
                 return None
-            files: dict[str, bytes] | None = None
-            try:
-                files = self.load(attempt, step)
-            except CheckpointInvalid as error:
-                _log.warning("checkpoint_skipped", run=self.run, step=step, attempt=attempt, error=str(error))
-            has = ranks.gather(torch.tensor([files is not None], dtype=torch.int64))
-            if files is not None and bool(has.all()):
+            if (files := self._together(attempt, step, ranks)) is not None:
                 return attempt, step, files
+
+    def _together(self, attempt: int, step: int, ranks: Ranks) -> dict[str, bytes] | None:
+        """All files by name, on every rank; None if one of them cannot read its part."""
+        read: dict[str, bytes] = {}
+        files: tuple[CheckpointFile, ...] = ()
+        readers: list[int] = []
+        same = 0
+        try:
+            commit = self.read_commit(attempt, step)
+            files, readers = commit.files, _readers(commit.files, ranks.world)
+            read = self._proven_files([file for file, rank in zip(files, readers, strict=True) if rank == ranks.rank])
+            same = 1 + int.from_bytes(hashlib.sha256(commit.to_bytes()).digest()[:7])
+        except CheckpointInvalid as error:
+            _log.warning("checkpoint_skipped", run=self.run, step=step, attempt=attempt, error=str(error))
+        # What is handed out is what the commit names: one commit on all ranks, or nothing.
+        seen = ranks.gather(torch.tensor([same], dtype=torch.int64))
+        if not same or not bool((seen == same).all()):
+            return None
+        return {
+            layout.parse_checkpoint(file.key)[2]: ranks.hand_out(read.pop(file.key, None), file.size, rank)
+            for file, rank in zip(files, readers, strict=True)
+        }
+
+
+def _readers(files: Sequence[CheckpointFile], world: int) -> list[int]:
+    """The rank that reads each file: the largest first, each by the rank that has the fewest bytes."""
+    loads, found = [0] * world, [0] * len(files)
+    for place in sorted(range(len(files)), key=lambda place: (-files[place].size, place)):
+        found[place] = min(range(world), key=loads.__getitem__)
+        loads[found[place]] += files[place].size
+    return found
