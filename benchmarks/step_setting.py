@@ -109,6 +109,7 @@ class Setting:
             labels=torch.arange(captions).repeat_interleave(views).to(self.device),
             local_pixels=pixels(images * local, config.local_crops.size).to(self.device),
             masks=sent(masks),
+            host_masks=None if masks is None else torch.from_numpy(masks),
             kept=sent(kept),
             local_kept=sent(local_kept),
         )

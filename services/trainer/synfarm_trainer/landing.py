@@ -19,7 +19,7 @@ def land(batch: RankBatch, config: TrainConfig, device: torch.device) -> TensorB
     """The batch on ``device``, crop by crop; on CPUs without a copy of what is cut already.
 
     Pixels are bytes until a network's pass normalises them. What is kept of each branch stays on the host, which needs
-    its counts.
+    its counts, as those of masks.
     """
     each = config.crops_of_caption
     pixels, local_pixels = _crops(batch, device)
@@ -33,6 +33,7 @@ def land(batch: RankBatch, config: TrainConfig, device: torch.device) -> TensorB
         views=config.data.views,
         local_pixels=local_pixels,
         masks=masks,
+        host_masks=None if batch.masks is None else torch.from_numpy(batch.masks),
         kept=kept,
         local_kept=local_kept,
         texts=texts,

@@ -14,6 +14,7 @@ from synfarm.contracts import layout
 from synfarm.storage.memory import MemoryStore
 from synfarm_trainer.config import ModelConfig
 from synfarm_trainer.export import export_backbone
+from synfarm_trainer.models.places import places_of
 from synfarm_trainer.models.vit import Backbone, build_vit, init_parameters
 from synfarm_trainer.objectives.mae import build_mae
 from synfarm_trainer.presets import resolve
@@ -107,10 +108,10 @@ def test_registers_go_through_the_blocks_and_never_pass_for_patches() -> None:
         painted[:, :, :14, 14:] += 1.0
         assert torch.equal(masked, model.tokens(painted, masks=masks, mask_token=token))
         every = torch.ones(3, 4, dtype=torch.bool)
-        assert torch.equal(model.tokens(images, visible=every), mine)
-        some = model.tokens(images, visible=~masks)
+        assert torch.equal(model.tokens(images, visible=places_of(every, every.device)), mine)
+        some = model.tokens(images, visible=places_of(~masks, masks.device))
         assert some.shape == (3, 1 + 3, 768)
-        assert torch.equal(some, model.tokens(painted, visible=~masks))
+        assert torch.equal(some, model.tokens(painted, visible=places_of(~masks, masks.device)))
         kept = torch.ones(3, 2, 2, dtype=torch.bool)
         torch.testing.assert_close(model.tokens(images, kept=kept), mine, rtol=1e-12, atol=1e-12)
         assert model.tokens(images[:, :, :14]).shape == (3, 1 + 2, 768)

@@ -219,8 +219,9 @@ def test_the_teacher_sees_images_whole_and_repeated_local_crops_change_nothing(
 ) -> None:
     batch = replace(make_batch(config), kept=None, local_kept=None)
     networks = networks_of(config)
-    keys = networks.teacher(normalise(batch.pixels, torch.float64), batch.masks)[0]
-    assert torch.equal(keys, networks.teacher(normalise(batch.pixels, torch.float64), ~batch.masks)[0])
+    keys = networks.teacher(normalise(batch.pixels, torch.float64), batch.places)[0]
+    others = replace(batch, masks=~batch.masks).places
+    assert torch.equal(keys, networks.teacher(normalise(batch.pixels, torch.float64), others)[0])
     twice = replace(batch, local_pixels=batch.local_pixels.repeat_interleave(2, dim=0))
     first, second = gradients(config, batch)[1], gradients(config, twice)[1]
     assert float(first.losses["contrastive_local"]) == pytest.approx(
@@ -251,7 +252,7 @@ def test_only_masked_positions_get_a_gradient_from_ibot(config: TrainConfig) -> 
     batch, student = make_batch(config), networks_of(config).student
     seen: list[Tensor] = []
     student.patch_head.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
-    _, predicted = student(normalise(batch.pixels, torch.float64), batch.masks, batch.kept)
+    _, predicted = student(normalise(batch.pixels, torch.float64), batch.masks, batch.kept, places=batch.places)
     student.patch_head(predicted)
     assert len(seen[0]) == int(batch.masks.sum()), "the head never sees other tokens"
 

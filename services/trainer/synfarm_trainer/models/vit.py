@@ -18,6 +18,7 @@ from synfarm_trainer.config.checks import need
 from synfarm_trainer.models.batch_norm import BatchNorm
 from synfarm_trainer.models.block_passes import BlockPasses
 from synfarm_trainer.models.crops_pass import Crops, pack, through_branches, unpack
+from synfarm_trainer.models.places import chosen_patches
 from synfarm_trainer.models.positions import release_positions
 from synfarm_trainer.models.timm_names import SIZES, named_arguments
 
@@ -107,15 +108,16 @@ class Backbone(VisionTransformer):
         Args:
             masks: (n, patches) bool; embeddings of these patches are replaced by ``mask_token`` (1, width) before
                 positions are added.
-            visible: (n, patches) bool, as many in every row; only these go through the blocks and come out, in order
-                (MAE).
+            visible: (v,) places of patches as :func:`~synfarm_trainer.models.places.places_of` has them, as many in
+                every row; only these go through the blocks and come out, in order (MAE).
             kept: (n, depth, 2) bool; crops that go through a block's attention and its MLP. The others skip the branch,
                 and nothing is computed for them; what is kept weighs more by the inverse of its share.
         """
         x = self._embed(images, masks, mask_token)
         if visible is not None:
             first = self.num_prefix_tokens
-            x = torch.cat([x[:, :first], x[:, first:][visible].view(len(x), -1, x.shape[2])], dim=1)
+            seen = chosen_patches(x[:, first - 1 :], visible)
+            x = torch.cat([x[:, :first], seen.view(len(x), -1, x.shape[2])], dim=1)
         return self._through_blocks([x], [kept])[0]
 
     def tokens_of(self, crops: Sequence[Crops], mask_token: Tensor | None = None) -> list[Tensor]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from synfarm_trainer.models.places import places_of
+
 __all__ = ["TensorBatch"]
 
 
@@ -30,6 +32,8 @@ class TensorBatch:
     """(n / crops * L, h, w, 3) bytes, crops of an image adjacent."""
     masks: Tensor | None = None
     """(n, patches) bool."""
+    host_masks: Tensor | None = None
+    """The same as the host has them; None: they are fetched where they are asked for."""
     kept: Tensor | None = None
     """(n, depth, 2) bool."""
     local_kept: Tensor | None = None
@@ -52,6 +56,17 @@ class TensorBatch:
         images = self.labels[:: self.crops]
         return images.repeat_interleave(len(self.local_pixels) // len(images))
 
+    @property
+    def masked(self) -> Tensor:
+        """(n, patches) bool, on the host."""
+        assert self.masks is not None
+        return self.masks.cpu() if self.host_masks is None else self.host_masks
+
+    @property
+    def places(self) -> Tensor | None:
+        """(t,): of the masked patches, :func:`~synfarm_trainer.models.places.places_of`; None without masks."""
+        return None if self.masks is None else places_of(self.masked, self.masks.device)
+
     def part(self, start: int, stop: int) -> TensorBatch:
         """Global crops ``start`` to ``stop - 1``, whole captions of them, with all that belongs to them."""
         crops = len(self)
@@ -67,6 +82,7 @@ class TensorBatch:
             views=self.views,
             local_pixels=cut(self.local_pixels),
             masks=cut(self.masks),
+            host_masks=cut(self.host_masks),
             kept=cut(self.kept),
             local_kept=cut(self.local_kept),
             texts=cut(self.texts),

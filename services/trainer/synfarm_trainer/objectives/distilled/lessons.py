@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from synfarm_trainer.config import MaskedPrototypeConfig
+from synfarm_trainer.models.places import chosen_patches
 from synfarm_trainer.objectives.batch import TensorBatch
 from synfarm_trainer.objectives.distilled.classes import ClassLesson
 from synfarm_trainer.objectives.distilled.networks import DistilledStudent, DistilledTeacher
@@ -50,9 +51,11 @@ class Lessons:
             tokens, local: what the student made of it.
         """
         assert part.masks is not None
+        places = part.places
+        assert places is not None
         head = student.class_head
         across = self._classes.losses(place, head(tokens[:, 0]), None if local is None else head(local), part.crops)
-        within = self._patches.losses(place, student.patch_head, tokens[:, 1:][part.masks], part.masks)
+        within = self._patches.losses(place, student.patch_head, chosen_patches(tokens, places), part.masks)
         return {"dino": across.sum() * part.crops / self._crops, "ibot": within.sum() / self._crops}
 
     def monitors(self) -> dict[str, float]:

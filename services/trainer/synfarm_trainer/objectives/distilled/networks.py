@@ -9,6 +9,7 @@ from synfarm_trainer import ema
 from synfarm_trainer.config import MaskedPrototypeConfig, PrototypeConfig, TrainConfig
 from synfarm_trainer.models.crops_pass import Crops
 from synfarm_trainer.models.heads import PatchHead
+from synfarm_trainer.models.places import chosen_patches
 from synfarm_trainer.models.vit import build_vit, init_parameters, normalise
 from synfarm_trainer.objectives.batch import TensorBatch
 
@@ -45,7 +46,7 @@ class DistilledTeacher(_Shared):
         Copies: as views they would keep all tokens of all micro-batches.
         """
         tokens = self.backbone.tokens(normalise(part.pixels, self.backbone.dtype))
-        return tokens[:, 0].clone(), None if part.masks is None else tokens[:, 1:][part.masks]
+        return tokens[:, 0].clone(), None if (places := part.places) is None else chosen_patches(tokens, places)
 
 
 class DistilledStudent(_Shared):

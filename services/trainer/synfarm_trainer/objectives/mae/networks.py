@@ -7,6 +7,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from synfarm_trainer.config import MaeConfig, TrainConfig
+from synfarm_trainer.models.places import chosen_patches, places_of
 from synfarm_trainer.models.vit import build_vit
 
 __all__ = ["Decoder", "MaeStudent"]
@@ -25,18 +26,19 @@ class Decoder(nn.Module):
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.predict = nn.Linear(width, 3 * config.model.patch**2)
 
-    def forward(self, tokens: Tensor, masks: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, visible: Tensor, hidden: Tensor) -> Tensor:
         """
         Args:
-            masks: (n, patches) bool, hidden from the encoder.
+            visible, hidden: (v,) and (t,) places of patches.
         """
         seen = self.embed(tokens)
-        # Masks say where the visible ones go; the rest is the mask token.
-        patches = self.mask_token.to(seen.dtype).expand(*masks.shape, -1)
-        patches = patches.masked_scatter(~masks[..., None], seen[:, 1:])
+        count, length = len(tokens), len(self.positions)
+        # All are the mask token but for the visible ones.
+        patches = self.mask_token.to(seen.dtype).expand(count * (length - 1), -1)
+        patches = patches.index_copy(0, visible, seen[:, 1:].flatten(0, 1)).view(count, length - 1, -1)
         x = torch.cat([seen[:, :1], patches], dim=1) + self.positions
         x = self.norm(self.blocks(x))
-        painted: Tensor = self.predict(x[:, 1:][masks])
+        painted: Tensor = self.predict(chosen_patches(x, hidden))
         return painted
 
 
@@ -51,8 +53,9 @@ class MaeStudent(nn.Module):
 
         Args:
             images: (n, 3, H, W).
-            masks: (n, patches) bool: hidden, as many in every image.
+            masks: (n, patches) bool, on the host: hidden, as many in every image.
             kept: (n, depth, 2) bool, for stochastic depth of the encoder.
         """
-        tokens = self.backbone.tokens(images, visible=~masks, kept=kept)
-        return self.decoder(tokens, masks), tokens[:, 0]
+        visible, hidden = places_of(~masks, images.device), places_of(masks, images.device)
+        tokens = self.backbone.tokens(images, visible=visible, kept=kept)
+        return self.decoder(tokens, visible, hidden), tokens[:, 0]

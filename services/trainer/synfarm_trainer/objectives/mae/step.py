@@ -39,15 +39,16 @@ class Mae(StudentOnly[MaeStudent]):
     ) -> StepTerms:
         assert batch.masks is not None
         # Every image hides as many, and every rank has as many images.
-        hidden = int(batch.masks.sum()) * ranks.world
+        hidden = int(batch.masked.sum()) * ranks.world
         classes = []
 
         def terms(place: int, part: TensorBatch) -> dict[str, Tensor]:
-            assert part.masks is not None
+            places = part.places
+            assert places is not None
             images = normalise(part.pixels, self.student.backbone.dtype)
-            painted, tokens = self.student(images, part.masks, part.kept)
+            painted, tokens = self.student(images, part.masked, part.kept)
             classes.append(tokens.detach().clone())
-            pixels = patch_pixels(images, self._patch)[part.masks]
+            pixels = patch_pixels(images, self._patch).flatten(0, 1).index_select(0, places)
             losses = masked_pixel_loss(painted, pixels, normalised=self._config.normalise_patches)
             return {"pixels": losses.sum() / hidden}
 
@@ -57,6 +58,6 @@ class Mae(StudentOnly[MaeStudent]):
             **watched(
                 ranks.gather(functional.normalize(torch.cat(classes), dim=-1)), ranks.gather(batch.labels), "class"
             ),
-            "mask_share": float(batch.masks.double().mean()),
+            "mask_share": float(batch.masked.double().mean()),
         }
         return StepTerms(losses, weights, monitors)

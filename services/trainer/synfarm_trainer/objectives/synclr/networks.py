@@ -13,6 +13,7 @@ from synfarm_trainer.config import SynclrConfig, TrainConfig
 from synfarm_trainer.models.batch_norm import Among
 from synfarm_trainer.models.crops_pass import Crops
 from synfarm_trainer.models.heads import MlpHead, PatchHead, mlp_head
+from synfarm_trainer.models.places import chosen_patches
 from synfarm_trainer.models.vit import build_vit, init_parameters
 
 __all__ = ["Networks", "Student", "Teacher", "build_networks"]
@@ -43,16 +44,18 @@ class _Shared(nn.Module):
 
 
 class Teacher(_Shared):
-    def forward(self, images: Tensor, masks: Tensor | None, among: Among | None = None) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, images: Tensor, places: Tensor | None, among: Among | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """Keys (n, out), normalised; and the patch tokens (t, width) that the student will not see.
 
         Args:
             images: (n, 3, H, W), seen whole.
-            masks: (n, patches) bool, t of them true; tokens come image by image, as the mask is read.
+            places: (t,) of masked patches, image by image.
         """
         tokens = self.backbone.tokens(images)
         keys = functional.normalize(self.projector(tokens[:, 0], among), dim=-1)
-        return keys, None if masks is None else tokens[:, 1:][masks]
+        return keys, None if places is None else chosen_patches(tokens, places)
 
 
 class Student(_Shared):
@@ -69,6 +72,7 @@ class Student(_Shared):
         kept: Tensor | None = None,
         among: Among | None = None,
         local: Crops | None = None,
+        places: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Anchors (n, out), normalised, then those of local crops; and what it made of masked patches, (t, width).
 
@@ -76,15 +80,17 @@ class Student(_Shared):
 
         Args:
             images: (n, 3, H, W), global or local crops.
-            masks: (n, patches) bool, t of them true.
+            masks: (n, patches) bool: what is hidden.
             kept: (n, depth, 2) bool, for stochastic depth.
             among: whose crops heads with BatchNorm are normalised among, each size apart.
             local: crops of another size, in the same pass of the backbone.
+            places: (t,) of masked patches, image by image: what is told of.
         """
         crops = [Crops(images, masks, kept), *(() if local is None else (local,))]
         tokens = self.backbone.tokens_of(crops, self.mask_token)
         anchors = torch.cat([self.predictor(self.projector(each[:, 0], among), among) for each in tokens])
-        return functional.normalize(anchors, dim=-1), None if masks is None else tokens[0][:, 1:][masks]
+        patches = None if places is None else chosen_patches(tokens[0], places)
+        return functional.normalize(anchors, dim=-1), patches
 
 
 @dataclass(frozen=True, slots=True)

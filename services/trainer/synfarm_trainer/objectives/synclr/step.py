@@ -20,6 +20,7 @@ from synfarm_trainer.losses.patch_pieces import PatchSide, logit_parts, masked_p
 from synfarm_trainer.losses.sinkhorn import prototype_masses
 from synfarm_trainer.models.batch_norm import Among
 from synfarm_trainer.models.crops_pass import Crops
+from synfarm_trainer.models.places import images_of
 from synfarm_trainer.models.vit import normalise
 from synfarm_trainer.objectives.batch import TensorBatch
 from synfarm_trainer.objectives.micro_batches import accumulate_terms
@@ -60,7 +61,7 @@ def _teach(
     among: Among | None,
 ) -> _Lesson:
     """Keys gathered once, Sinkhorn once over all masked tokens of the global batch."""
-    seen = [teacher(normalise(part.pixels, teacher.backbone.dtype), part.masks, among) for part in parts]
+    seen = [teacher(normalise(part.pixels, teacher.backbone.dtype), part.places, among) for part in parts]
     keys = ranks.gather(torch.cat([own for own, _ in seen]))
     labels = ranks.gather(torch.cat([part.labels for part in parts]))
     monitors = watched(keys, labels)
@@ -101,7 +102,7 @@ def accumulate_gradients(
     among = among_of(config, batch, ranks, micro_crops)
     lesson = _teach(networks.teacher, parts, ranks, config, patch_temperature, among)
     own = torch.arange(count, device=batch.labels.device) + ranks.rank * count
-    images = count * ranks.world
+    every = count * ranks.world
     local_crops = 0 if batch.local_pixels is None else len(batch.local_pixels) * ranks.world
     # Counted, not taken from this rank's share: a rank may have fewer masked images than another, or none.
     masked_images = None if batch.masks is None else ranks.gather(batch.masks.any(dim=1).sum()[None]).sum()
@@ -117,16 +118,18 @@ def accumulate_gradients(
         terms: dict[str, Tensor] = {}
         small = part.local_pixels
         local = None if small is None else Crops(normalise(small, dtype), kept=part.local_kept)
-        anchors, predicted = networks.student(normalise(part.pixels, dtype), part.masks, part.kept, among, local)
+        images, places = normalise(part.pixels, dtype), part.places
+        anchors, predicted = networks.student(images, part.masks, part.kept, among, local, places)
         # A global anchor's own crop, as the teacher saw it, is neither positive nor candidate.
         start = place * micro_crops
-        terms["contrastive"] = contrast(anchors[: len(part)], part.labels, own[start : start + len(part)]) / images
+        terms["contrastive"] = contrast(anchors[: len(part)], part.labels, own[start : start + len(part)]) / every
         if part.local_pixels is not None:
             # A local anchor meets every key, its own image's too. Local crops are never keys.
             labels = part.local_labels
             alone = torch.full_like(labels, -1)
             terms["contrastive_local"] = contrast(anchors[len(part) :], labels, alone) / local_crops
-        if part.masks is not None and predicted is not None and lesson.compared is not None:
+        if part.masks is not None and places is not None and lesson.compared is not None:
+            assert predicted is not None
             assert lesson.masses is not None
             assert masked_images is not None
             head = networks.student.patch_head
@@ -134,7 +137,7 @@ def accumulate_gradients(
             seen = PatchSide(lesson.embedded[place], lesson.compared, patch_temperature)
             losses, entropies = masked_patch_loss_in_pieces(mine, seen, lesson.masses)
             # Each masked image weighs the same, whatever its number of masked tokens.
-            tokens = part.masks.sum(dim=1, keepdim=True).expand_as(part.masks)[part.masks]
+            tokens = part.masks.sum(dim=1).index_select(0, images_of(places, part.masks.shape[1]))
             terms["ibot"] = (losses / tokens).sum() / masked_images.clamp(min=1)
             uncertainty = uncertainty + entropies.sum().double()
         return terms
@@ -147,6 +150,7 @@ def accumulate_gradients(
     totals = accumulate_terms(parts, terms_of, weights, ranks, separate)
     monitors = lesson.monitors
     if batch.masks is not None:
-        monitors["target_entropy"] = float(uncertainty) / (max(1, int(batch.masks.sum())) * math.log(config.prototypes))
-        monitors["mask_share"] = float(batch.masks.double().mean())
+        hidden = max(1, int(batch.masked.sum()))
+        monitors["target_entropy"] = float(uncertainty) / (hidden * math.log(config.prototypes))
+        monitors["mask_share"] = float(batch.masked.double().mean())
     return StepTerms(totals, weights, monitors)
