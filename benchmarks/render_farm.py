@@ -71,7 +71,8 @@ class WorkerChild:
             RuntimeError: the worker ended, or let a unit go undone.
         """
         undone = {"fault", "dead", "environment", "handed_back", "lost"}
-        lost = [name for name in self.metrics() if any(f'units_total{{outcome="{how}"}}' in name for how in undone)]
+        names = {f'units_total{{outcome="{how}"}}' for how in undone}
+        lost = [name for name, count in self.metrics().items() if count and any(part in name for part in names)]
         if lost:
             raise RuntimeError(f"{lost}:\n{self.log.read_text()[-3000:]}")
 
