@@ -15,7 +15,6 @@ __all__ = [
     "BYTES",
     "CAPTION_WORKER",
     "FEEDER_CPU",
-    "FEEDER_FIRST",
     "FEEDER_FLAGS",
     "FEEDER_FLAGS_SECONDS",
     "FEEDER_UNIT",
@@ -52,9 +51,6 @@ RENDER_WORKER = Asks(put=2, get=1, head=4)
 """A unit: is it active, is it committed, its captions; the shard, twice; the tombstone; the commit."""
 FEEDER_UNIT = Asks(get=2)
 """A unit: its commit and its captions, when it is counted."""
-FEEDER_FIRST = Asks(head=2)
-"""A unit when it is first sent, within the span of where this memory of Redis began: so the first 8,192 of a job, for
-nobody knows yet that nothing of them exists."""
 FEEDER_FLAGS, FEEDER_FLAGS_SECONDS = Asks(head=3), 10.0
 """A job's pause, cancel and tombstone: once in so many seconds, whoever asks."""
 FEEDER_CPU = 30e-6

@@ -292,5 +292,11 @@ def new_farm(redis_url: str) -> Iterator[Callable[..., Farm]]:
 
 
 @pytest.fixture
+def records_of() -> Callable[[JobSpec, int], list[CaptionRecord]]:
+    """As the caption stage of the farm makes them."""
+    return records
+
+
+@pytest.fixture
 def farm(new_farm: Callable[..., Farm]) -> Farm:
     return new_farm()

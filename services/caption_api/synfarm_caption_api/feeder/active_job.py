@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from synfarm.contracts import layout
 from synfarm.contracts.jobs import JobSpec, JobState, Lane
@@ -14,6 +14,7 @@ from synfarm.queue.dispatch import Dispatcher
 from synfarm.queue.flight import Holder, Sent
 from synfarm.storage.protocol import ObjectStore
 from synfarm.telemetry import get_logger
+from synfarm_caption_api.feeder.first_look import FirstLook
 from synfarm_caption_api.feeder.ledger import FinishedUnit, Ledger
 from synfarm_caption_api.feeder.manifest import create_ended, end_state
 from synfarm_caption_api.feeder.notices import tell_end
@@ -43,6 +44,7 @@ class ActiveJob:
         self._rules = rules
         self._marked = ledger.watermark
         self._frontier = 0
+        self._first: FirstLook | None = None
         self._hold_until = float("-inf")
         self._saved_at = float("-inf")
         self._saved = ledger.watermark if ledger.resumed else -1
@@ -84,6 +86,7 @@ class ActiveJob:
             self.ledger.save()
             self._saved, self._saved_at = self.ledger.watermark, now
         self.sent = self._flight.sent(self.spec.job)
+        self._meet(self.sent)
         done = [unit for unit in self.sent if self.ledger.is_finished(unit)]
         self._flight.forget(self.spec.job, {*done, *(unit.line.unit for unit in fresh)})
         for unit_number in done:
@@ -109,6 +112,7 @@ class ActiveJob:
             rejections=ledger.rejections,
         )
         self._marked = ledger.watermark
+        self._first = None
         self.counters = self._board.counters(self.spec.job)
         for unit in ledger.above_watermark():
             self._mark(unit)
@@ -141,6 +145,7 @@ class ActiveJob:
     def _verdicts(self, watch: QueueWatch, now: float) -> dict[int, Verdict]:
         job = self.spec.job
         self.sent = {u: s for u, s in self._flight.sent(job).items() if not self.ledger.is_finished(u)}
+        self._meet(self.sent)
         claims = self._flight.claims(job)
         self.claimed = frozenset(claims)
         leases = self._flight.leases(job, self.sent)
@@ -197,13 +202,28 @@ class ActiveJob:
         job = self.spec.job
         if unit >= self._frontier:
             return Stage.CAPTION  # never sent: nothing of it can exist
-        if self._store.head(layout.commit(job, unit)) is not None:
+        told = self._first_look().stage_of(unit)
+        if told is None and self._store.head(layout.commit(job, unit)) is not None:
             return None
         holder: Holder | None = self._flight.leases(job, [unit]).get(unit)
         if holder is not None:
             self._flight.adopt(job, unit, holder)
+            self._meet([unit])
             return None
+        if told is not None:
+            return told  # not committed: its commit would be in this pass' listing, or the worker meets it
         return Stage.RENDER if self._store.head(layout.captions(job, unit)) is not None else Stage.CAPTION
+
+    def _first_look(self) -> FirstLook:
+        """Made when a unit is first asked about, so after workers had the time to tell what they are at."""
+        if self._first is None:
+            units = range(self.ledger.watermark, max(self.ledger.watermark, self._frontier))
+            self._first = FirstLook(self._store, self.spec.job, units, self.sent)
+        return self._first
+
+    def _meet(self, units: Iterable[int]) -> None:
+        if self._first is not None:
+            self._first.meet(units)
 
     def send(self, unit: int, *, lane: Lane | None = None, stage: Stage | None = None) -> bool:
         """Send one unit; False if it turned out to need nothing."""
@@ -211,6 +231,7 @@ class ActiveJob:
         if stage is None:
             return False
         task = self._dispatch.send(self.spec, unit, stage, lane=lane)
+        self._meet([unit])
         self.sent[unit] = Sent(stage, task.queue, task.sequence, 0.0)
         return True
 

@@ -24,7 +24,7 @@ from synfarm.storage.protocol import ObjectInfo, ObjectMissing, ObjectStore
 from synfarm.telemetry import get_logger
 from synfarm_caption_api.feeder.reopening import FormerGeneration
 
-__all__ = ["FinishedUnit", "Ledger"]
+__all__ = ["FinishedUnit", "Ledger", "units_of"]
 
 _log = get_logger(__name__)
 
@@ -193,13 +193,13 @@ class Ledger:
         limit = self.watermark - start + self._span
         listed = self._store.list(layout.commits_prefix(job), start_after=after, limit=limit)
         keys = list(listed)
-        self._committed = set(_units_of(keys))
+        self._committed = set(units_of(keys))
         self._listed_all = len(keys) < limit
         top = min(max(self._committed | {frontier}), self.watermark + self._span)
         self._dead = set()
         for fan in range(start // FAN, top // FAN + 1):
             after = layout.failure(job, start - 1) if start // FAN == fan and start % FAN else None
-            self._dead |= set(_units_of(self._store.list(layout.failures_fan_prefix(job, fan), start_after=after)))
+            self._dead |= set(units_of(self._store.list(layout.failures_fan_prefix(job, fan), start_after=after)))
         self._dead -= self._committed
 
     def _read_new(self) -> list[FinishedUnit]:
@@ -290,7 +290,7 @@ class Ledger:
         return revived
 
 
-def _units_of(listed: Iterable[ObjectInfo]) -> Iterator[int]:
+def units_of(listed: Iterable[ObjectInfo]) -> Iterator[int]:
     """Units of listed keys; a file that somebody else put there is no unit."""
     for info in listed:
         try:
