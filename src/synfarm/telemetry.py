@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import structlog
 
 from synfarm.safe_text import escaped
 
 __all__ = ["configure_logging", "get_logger"]
+
+
+class _Stderr(logging.StreamHandler[TextIO]):
+    """Writes to what stderr is now: one that stood in for it, as around a command in a test, is closed by then.
+
+    Threads that log outlive such a stream, and the standard library would tell of each line that it is lost.
+    """
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        return sys.stderr
 
 
 def configure_logging(level: str = "info", style: Literal["console", "json"] = "json", *, process: str = "") -> None:
@@ -30,7 +44,7 @@ def configure_logging(level: str = "info", style: Literal["console", "json"] = "
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Stderr()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
