@@ -20,6 +20,10 @@ from synfarm.local.servers import LocalRedis, LocalS3
 from synfarm.settings import StoreSettings
 from synfarm.storage.protocol import ObjectStore
 
+# OpenMP's threads sleep when they wait for each other: they would spin, and there are more of them than cores. Read
+# when torch is loaded, also by processes that tests start.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 pytest.register_assert_rewrite("tests.chaos.invariants")
 
 # `make test` tries the same examples each time, so that it fails for a change and not by chance; SYNFARM_RANDOM=1 (as
