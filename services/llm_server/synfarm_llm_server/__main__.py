@@ -8,9 +8,9 @@ import uvicorn
 
 from synfarm.auth import Authenticator, bind_is_allowed, load_keys
 from synfarm.settings import AuthSettings, ProcessSettings
+from synfarm.slow_imports import collector_at_rest
 from synfarm.starting import tells_refused_settings
 from synfarm.telemetry import configure_logging, get_logger
-from synfarm_llm_server.app import create_app
 from synfarm_llm_server.settings import LlmSettings
 
 __all__ = ["main"]
@@ -26,6 +26,9 @@ def main() -> int:
     if not bind_is_allowed(settings.host, auth, keys):
         log.error("bind_refused", host=settings.host, hint="give SYNFARM_AUTH_KEYS_FILE, or SYNFARM_AUTH=off")
         return 2
+    with collector_at_rest():
+        from synfarm_llm_server.app import create_app
+
     failures: list[Exception] = []
 
     def on_failure(error: Exception) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from synfarm.contracts.ids import check_ulid
 from synfarm.faults import Faults
 from synfarm.settings import ProcessSettings, StoreSettings
+from synfarm.slow_imports import collector_at_rest
 from synfarm.telemetry import configure_logging, get_logger
 from synfarm_trainer.heap import limit_heaps
 from synfarm_trainer.parent import die_with_agent
@@ -42,17 +43,18 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
 
     # Slow imports come after the parent-death signal is set.
-    import torch.distributed as dist
+    with collector_at_rest():
+        import torch.distributed as dist
 
-    from synfarm.storage.minio_store import open_store
-    from synfarm_trainer.attempts import opened_attempt
-    from synfarm_trainer.data.cache.opening import with_connections
-    from synfarm_trainer.device import join_ranks
-    from synfarm_trainer.ranks import Ranks
-    from synfarm_trainer.session import Session, Start, exit_detail, exit_reason
-    from synfarm_trainer.settings import TrainerSettings
-    from synfarm_trainer.sinks.fan_out import Sinks
-    from synfarm_trainer.sinks.opening import SinkSettings, open_sinks
+        from synfarm.storage.minio_store import open_store
+        from synfarm_trainer.attempts import opened_attempt
+        from synfarm_trainer.data.cache.opening import with_connections
+        from synfarm_trainer.device import join_ranks
+        from synfarm_trainer.ranks import Ranks
+        from synfarm_trainer.session import Session, Start, exit_detail, exit_reason
+        from synfarm_trainer.settings import TrainerSettings
+        from synfarm_trainer.sinks.fan_out import Sinks
+        from synfarm_trainer.sinks.opening import SinkSettings, open_sinks
 
     start = Start(options.run_id, options.attempt, options.state_dir, TrainerSettings().cache_dir)
     session: Session | None = None

@@ -13,6 +13,7 @@ from shutil import rmtree
 
 from pydantic import ValidationError
 
+from synfarm.slow_imports import collector_at_rest
 from synfarm.telemetry import get_logger
 from synfarm_trainer.journal import leave_exit_record
 from synfarm_trainer.launch.codes import ExitCode
@@ -136,10 +137,11 @@ def _torchrun(arguments: Sequence[str], patience: float) -> tuple[ExitCode, str]
     Raises:
         _Terminated: SIGTERM.
     """
-    from torch.distributed.elastic.multiprocessing.api import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.elastic.rendezvous.api import RendezvousError
-    from torch.distributed.run import parse_args, run
+    with collector_at_rest():
+        from torch.distributed.elastic.multiprocessing.api import SignalException
+        from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+        from torch.distributed.elastic.rendezvous.api import RendezvousError
+        from torch.distributed.run import parse_args, run
 
     deadline = time.monotonic() + patience
     while True:
