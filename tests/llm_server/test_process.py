@@ -18,6 +18,8 @@ import httpx
 import pytest
 from huggingface_hub import InferenceClient
 
+from synfarm.trust import trust_for
+
 pytestmark = [pytest.mark.integration]
 
 _SCRIPT = """
@@ -51,13 +53,14 @@ def process() -> Iterator[Callable[[str], tuple[str, subprocess.Popen[bytes]]]]:
         running.append(child)
         url = f"http://127.0.0.1:{port}"
         end = time.monotonic() + 200
-        while time.monotonic() < end and child.poll() is None:
-            try:
-                if httpx.get(f"{url}/health").status_code == 200:
-                    return url, child
-            except httpx.TransportError:
-                pass
-            time.sleep(0.1)
+        with httpx.Client(verify=trust_for(url)) as client:
+            while time.monotonic() < end and child.poll() is None:
+                try:
+                    if client.get(f"{url}/health").status_code == 200:
+                        return url, child
+                except httpx.TransportError:
+                    pass
+                time.sleep(0.1)
         raise AssertionError("the server did not become healthy")
 
     yield start
@@ -73,9 +76,10 @@ def test_sigterm_lets_rows_finish(process) -> None:
     asking = threading.Thread(target=lambda: texts.append(client.text_generation("x", max_new_tokens=600, seed=1)))
     asking.start()
     end = time.monotonic() + 60
-    while "tgi_batch_current_size 1.0" not in httpx.get(f"{url}/metrics").text:
-        assert time.monotonic() < end, "the row never ran"
-        time.sleep(0.02)
+    with httpx.Client(verify=trust_for(url)) as looking:
+        while "tgi_batch_current_size 1.0" not in looking.get(f"{url}/metrics").text:
+            assert time.monotonic() < end, "the row never ran"
+            time.sleep(0.02)
     child.send_signal(signal.SIGTERM)
     asking.join(60)
     assert len(texts) == 1
@@ -99,9 +103,11 @@ def test_smollm2_writes_captions(process) -> None:
 
 @pytest.mark.slow
 def test_text_generation_client(process, tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "env"], check=True)
+    # This environment's pip works on the new one (--python), which then needs no pip of its own.
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "env"], check=True)
     python = tmp_path / "env/bin/python"
-    subprocess.run([python, "-m", "pip", "install", "-q", "text-generation==0.7.0"], check=True)
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-compile"]
+    subprocess.run([*pip, "text-generation==0.7.0"], check=True)
     url, _ = process("tiny")
     done = subprocess.run([python, "-c", _SCRIPT, url], check=True, capture_output=True, text=True)
     result = json.loads(done.stdout.splitlines()[-1])
