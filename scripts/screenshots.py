@@ -16,7 +16,8 @@ from pathlib import Path
 from pictures import NoPicture, chromium, keep
 from playwright.sync_api import Browser, Page
 
-from synfarm.local.folder import StackFolder, StackState
+from synfarm.local.folder import StackFolder
+from synfarm.local.state import StackState
 
 OUT = Path("docs/img")
 DESK = (1280, 860)
