@@ -65,7 +65,7 @@ class Ranks:
         else:
             buffer = bytearray(data)
         whole = torch.frombuffer(buffer, dtype=torch.uint8)
-        for piece in whole.split(_PIECE):
+        for piece in torch.split(whole, _PIECE):
             dist.broadcast(piece, src=source)
         return bytes(buffer) if data is None else data
 
