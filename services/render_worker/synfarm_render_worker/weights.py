@@ -73,8 +73,12 @@ def missing_of(folder: Path) -> str | None:
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
         return "tokenizer.json"
     for index in folder.glob("*.safetensors.index.json"):
-        parts = set(json.loads(index.read_text())["weight_map"].values())
-        return min((part for part in parts if not (folder / part).is_file()), default=None)
+        try:
+            parts = {str(part) for part in json.loads(index.read_text())["weight_map"].values()}
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            return index.name
+        # A part lies beside its index: a name with a folder in it leads elsewhere.
+        return min((part for part in parts if Path(part).name != part or not (folder / part).is_file()), default=None)
     return None if any(folder.glob("*.safetensors")) else "model.safetensors"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -96,7 +97,7 @@ def load_model(settings: LlmSettings) -> LoadedModel:
                 source, revision=settings.revision, dtype=dtype, use_safetensors=True, attn_implementation="sdpa"
             )
             tokenizer = AutoTokenizer.from_pretrained(source, revision=settings.revision).backend_tokenizer
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
             raise WeightsMissing(
                 f"cannot load SYNFARM_LLM_MODEL={settings.model!r}: {error}. "
                 "Give a folder or hub id with config.json, tokenizer.json and safetensors"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -69,14 +70,16 @@ class DiskCache:
 
     def holds(self, ref: ShardRef) -> bool:
         try:
-            return self._path(ref).stat().st_size == ref.size
+            status = self._path(ref).lstat()
+            return stat.S_ISREG(status.st_mode) and status.st_size == ref.size
         except OSError:
             return False
 
     def read(self, ref: ShardRef, offset: int, length: int) -> bytes | None:
         """Those bytes as they lie there, for the caller to prove; None if the shard is not there or not readable."""
         try:
-            handle = os.open(self._path(ref), os.O_RDONLY)
+            # No link, and no pipe to be waited for: others may write here too, and each group is proven.
+            handle = os.open(self._path(ref), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:
             return None
         try:

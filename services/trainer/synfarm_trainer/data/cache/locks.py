@@ -61,7 +61,7 @@ class ByteLocks:
         Raises:
             OSError: the file cannot be opened or locked.
         """
-        handle = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o644)
+        handle = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o644)
         try:
             deadline, look = time.monotonic() + seconds, SHORTEST_LOOK
             while not (locked := try_lock(handle, place)):
