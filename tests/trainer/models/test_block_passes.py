@@ -94,6 +94,21 @@ def test_compiled_blocks_share_their_graphs_and_later_steps_make_no_more() -> No
     assert passes.graphs == after
 
 
+def test_the_limit_of_graphs_is_raised_for_blocks_alone() -> None:
+    torch._dynamo.reset()
+    before, within = torch._dynamo.config.recompile_limit, []
+
+    def backend(graph: Graph, inputs: Sequence[Tensor]) -> Graph:
+        within.append(torch._dynamo.config.recompile_limit)
+        return graph
+
+    passes = BlockPasses(backend=backend, recompute=True)
+    learn(backbone(passes))
+    assert passes.failure is None
+    assert set(within) == {max(64, before)}
+    assert torch._dynamo.config.recompile_limit == before
+
+
 def _refuses(graph: Graph, inputs: Sequence[Tensor]) -> Graph:
     raise RuntimeError("no such kernel")
 

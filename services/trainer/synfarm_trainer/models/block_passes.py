@@ -23,6 +23,22 @@ _Run = Callable[[nn.Module, Tensor, Sizes, Through | None, Through | None], Tens
 Backend = str | Callable[..., Any]
 
 
+def _limited(compiled: _Run) -> _Run:
+    """The same with torch's limit of graphs raised for as long as it runs; whatever else is compiled keeps its own.
+
+    Beyond torch's 8 it would go on eager without a word. ``torch.compile`` itself takes a limit in new versions alone.
+    """
+    import torch._dynamo  # slow: only where something is compiled
+
+    config = torch._dynamo.config
+
+    def run(*given: Any) -> Tensor:
+        with config.patch(recompile_limit=max(_GRAPHS, config.recompile_limit)):
+            return compiled(*given)
+
+    return run
+
+
 class BlockPasses:
     """Runs one block after another, the same values for every way but for the order of a compiler's sums.
 
@@ -44,11 +60,7 @@ class BlockPasses:
         self.failure: str | None = None
         self._compiled: _Run | None = None
         if backend is not None:
-            import torch._dynamo  # slow: only where something is compiled
-
-            # Beyond torch's 8 it would go on eager without a word.
-            torch._dynamo.config.recompile_limit = max(_GRAPHS, torch._dynamo.config.recompile_limit)
-            self._compiled = torch.compile(block_pass, backend=self._counted(backend))
+            self._compiled = _limited(torch.compile(block_pass, backend=self._counted(backend)))
 
     def __call__(
         self, block: nn.Module, x: Tensor, sizes: Sizes, attention: Through | None, mlp: Through | None
