@@ -17,10 +17,12 @@ from synfarm.faults import Faults
 from synfarm.storage.memory import MemoryStore
 from synfarm_trainer.api.journal import JournalLine
 from synfarm_trainer.api.live import LiveRun
-from synfarm_trainer.collapse import ALARMS, CollapseWatch, warnings_of
+from synfarm_trainer.collapse import ALARMS, CollapseState, CollapseWatch, warnings_of
 from synfarm_trainer.objectives.monitors import SAMPLE, effective_rank, named, similarities, spread, use, watched
 from synfarm_trainer.ranks import Ranks
 from synfarm_trainer.session import Session, Start
+from synfarm_trainer.shares import COUNTERS
+from synfarm_trainer.state import alarms_in, counters
 
 RUN = "01hzzzzzzzzzzzzzzzzzzzzzz1"
 DINO: dict[str, object] = {
@@ -103,6 +105,17 @@ def test_a_fresh_network_is_not_yet_a_collapsed_one() -> None:
     assert told_by(CollapseWatch(steps=3, warmup_steps=3), low)[5] == {"collapsed.key_spread": 3.0}
 
 
+def test_counts_go_on_after_a_resume_as_if_there_had_been_none() -> None:
+    values = [0.9, 0.9, *[0.01] * 6]
+    unbroken = told_by(CollapseWatch(steps=5, warmup_steps=100), values)
+    first, second = (CollapseWatch(steps=5, warmup_steps=100) for _ in range(2))
+    told = told_by(first, values[:5])
+    second.go_on_from(alarms_in({COUNTERS: counters(refilled=0, alarms=first.state())}))
+    assert told + [second.see(step + 1, {"key_spread": values[step]}) for step in range(5, 8)] == unbroken
+    assert unbroken[-2:] == [{"collapsed.key_spread": 5.0}, {"collapsed.key_spread": 6.0}]
+    assert alarms_in({COUNTERS: b'{"refilled": 3}'}) == CollapseState(), "of a checkpoint that an older version wrote"
+
+
 def test_each_warning_names_the_monitor_and_a_cure() -> None:
     for alarm in ALARMS:
         value = alarm.limit * (0.5 if alarm.below else 1.001)
@@ -177,3 +190,7 @@ def test_a_run_that_collapses_says_so_once_and_goes_on(
     assert {words.split()[1] for words in warned} == monitors
     assert [log["warning"] for log in logs if log["event"] == "run_collapsed"] == warned
     assert all("optim.lr" in words or "objective." in words for words in warned)
+    open_attempt(store, 1)
+    resumed = Session(store, Start(RUN, 1, tmp_path), Ranks(), Faults(), lambda: False)
+    resumed.close()
+    assert resumed._trainer.collapse.state() == session._trainer.collapse.state() != CollapseState()

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["ALARMS", "Alarm", "CollapseWatch", "warnings_of"]
+from pydantic import BaseModel
+
+__all__ = ["ALARMS", "Alarm", "CollapseState", "CollapseWatch", "warnings_of"]
 
 PREFIX = "collapsed."
 
@@ -47,11 +49,19 @@ ALARMS: tuple[Alarm, ...] = (
 _BY_NAME = {alarm.monitor: alarm for alarm in ALARMS}
 
 
+class CollapseState(BaseModel):
+    """Of a :class:`CollapseWatch`, as a checkpoint has it; of monitors that are no more nothing is asked."""
+
+    passed: dict[str, int] = {}
+    healthy: tuple[str, ...] = ()
+
+
 class CollapseWatch:
     """Counts steps in a row beyond a limit.
 
     A fresh network looks collapsed: its class tokens differ little. So a monitor counts once it has been on the healthy
-    side, or once the warm-up is over. The counts begin anew after a resume.
+    side, or once the warm-up is over. Both are part of a run's state: on machines that are taken away every few
+    minutes nothing would ever have lasted long enough.
     """
 
     def __init__(self, *, steps: int, warmup_steps: int) -> None:
@@ -59,6 +69,14 @@ class CollapseWatch:
         self._steps, self._warmup = steps, warmup_steps
         self._passed: dict[str, int] = {}
         self._healthy: set[str] = set()
+
+    def state(self) -> CollapseState:
+        """For a checkpoint."""
+        return CollapseState(passed=dict(self._passed), healthy=tuple(sorted(self._healthy)))
+
+    def go_on_from(self, state: CollapseState) -> None:
+        """As :meth:`state` was."""
+        self._passed, self._healthy = dict(state.passed), set(state.healthy)
 
     def see(self, step: int, monitors: Mapping[str, float]) -> dict[str, float]:
         """``collapsed.<monitor>`` with the steps in a row, for each that has been beyond its limit for long enough."""

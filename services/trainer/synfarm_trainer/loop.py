@@ -74,7 +74,7 @@ class Trainer:
         """Seconds since the last step that were not the next one's: an evaluation."""
         self._since: float | None = None
         """The end of the last step, also of one of an earlier :meth:`run`."""
-        self._collapse = CollapseWatch(steps=config.eval.collapse_steps, warmup_steps=config.schedule.warmup_steps)
+        self.collapse = CollapseWatch(steps=config.eval.collapse_steps, warmup_steps=config.schedule.warmup_steps)
 
     def run(self, start: int, stop: int | None = None) -> Iterator[StepOutcome]:
         """Steps ``start + 1`` to ``stop``, or the last (numbers of finished steps); ends early after an outcome with
@@ -168,7 +168,7 @@ class Trainer:
             **(self._speed.of(seconds) if self._speed is not None else {}),
             refilled=self.refilled,
             split=laps.seconds,
-            monitors={**monitors, **self._collapse.see(index + 1, monitors)},
+            monitors={**monitors, **self.collapse.see(index + 1, monitors)},
             reading=reading,
         )
         return StepOutcome(metrics, stop=any(row[-2] for row in told), refills=refills)

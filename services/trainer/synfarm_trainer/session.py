@@ -18,7 +18,7 @@ from synfarm.storage.protocol import ObjectStore
 from synfarm.telemetry import get_logger
 from synfarm_trainer.autocast import compute_in_bfloat16
 from synfarm_trainer.checkpoint import CheckpointStore, Fenced, Keep, Saver
-from synfarm_trainer.collapse import warnings_of
+from synfarm_trainer.collapse import CollapseState, warnings_of
 from synfarm_trainer.config import TrainConfig, from_dict
 from synfarm_trainer.data.cache.opening import open_cache
 from synfarm_trainer.data.fetch import DatasetDamaged
@@ -48,7 +48,7 @@ from synfarm_trainer.shares import share_of
 from synfarm_trainer.sinks.fan_out import Sinks
 from synfarm_trainer.sinks.protocol import RunOpening
 from synfarm_trainer.speed import Speed, peak_of
-from synfarm_trainer.state import counters, restore, state_tensors
+from synfarm_trainer.state import alarms_in, counters, restore, state_tensors
 
 __all__ = ["Session", "Start", "exit_detail", "exit_reason"]
 
@@ -149,7 +149,7 @@ class Session:
         self._optimizer = build_optimizer(self._objective.student, config.optim)
         self._checkpoints = CheckpointStore(store, start.run, start.attempt, attempt.token, faults.reach)
         self._begun_from: dict[str, Any] | None = None
-        self.step, refilled = self._resume()
+        self.step, refilled, alarms = self._resume()
         streams = max(1, len(self.spec.weights))
         self._cache = open_cache(store, config.data, start.shards, self._dataset, world=ranks.world, streams=streams)
         labelled = look_at(config, sets, ranks)
@@ -170,6 +170,7 @@ class Session:
             reach=lambda step: faults.reach("train.step", unit=step),
             stop_asked=stop_asked,
         )
+        self._trainer.collapse.go_on_from(alarms)
         self._saver = Saver(self._checkpoints, ranks, Keep(config.checkpoint.keep_last, config.checkpoint.keep_every))
         self._checkpoint_told: dict[str, float] = {}
         self._warned: set[str] = set()
@@ -187,17 +188,17 @@ class Session:
                 if place.half:
                     compute_in_bfloat16(network, place.device)
 
-    def _resume(self) -> tuple[int, int]:
-        """(step, samples refilled); all ranks go on from the same checkpoint."""
+    def _resume(self) -> tuple[int, int, CollapseState]:
+        """(step, samples refilled, how long alarms have lasted); all ranks go on from the same checkpoint."""
         found = self._checkpoints.newest(self._ranks)
         if found is None:
             source = self.config.model.init_from
             self._begun_from = begin_from(source, self._objective, self._store, self._ranks)
-            return 0, 0
+            return 0, 0, CollapseState()
         attempt, step, files = found
         refilled = restore(self._objective, self._optimizer, files)
         _log.info("resumed", run=self._start.run, step=step, of_attempt=attempt, attempt=self._start.attempt)
-        return step, refilled
+        return step, refilled, alarms_in(files)
 
     def train(self) -> str:
         """Run on; ``completed`` or ``stopped``.
@@ -327,7 +328,8 @@ class Session:
         began = time.perf_counter()
         share = share_of(state_tensors(self._objective, self._optimizer), self._ranks.rank, self._ranks.world)
         check_state(self.step, share)
-        stall = self._saver.save(self.step, share, counters(refilled=self._trainer.refilled), began)
+        told = counters(refilled=self._trainer.refilled, alarms=self._trainer.collapse.state())
+        stall = self._saver.save(self.step, share, told, began)
         self._checkpoint_told["checkpoint_seconds"] = stall
 
     def _announce(self, commits: Sequence[CheckpointCommit]) -> None:

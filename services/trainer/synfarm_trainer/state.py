@@ -10,12 +10,13 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.optim import AdamW
 
+from synfarm_trainer.collapse import CollapseState
 from synfarm_trainer.objectives.protocol import Objective
 from synfarm_trainer.optim import load_moments, moments
 from synfarm_trainer.shares import COUNTERS, part_of
 from synfarm_trainer.tensor_files import tensors_in
 
-__all__ = ["counters", "restore", "state_tensors", "tensors_of"]
+__all__ = ["alarms_in", "counters", "restore", "state_tensors", "tensors_of"]
 
 
 def tensors_of(module: nn.Module) -> bytes:
@@ -32,9 +33,15 @@ def state_tensors(objective: Objective, optimizer: AdamW) -> dict[str, Tensor]:
     return held | {f"optimizer.{name}": tensor for name, tensor in moments(student, optimizer).items()}
 
 
-def counters(*, refilled: int) -> bytes:
+def counters(*, refilled: int, alarms: CollapseState | None = None) -> bytes:
     """What is no tensor."""
-    return json.dumps({"refilled": refilled}).encode()
+    more = {} if alarms is None else {"alarms": alarms.model_dump(mode="json")}
+    return json.dumps({"refilled": refilled, **more}).encode()
+
+
+def alarms_in(files: Mapping[str, bytes]) -> CollapseState:
+    """Of a checkpoint; an older one has none, and they begin anew."""
+    return CollapseState.model_validate(json.loads(files[COUNTERS]).get("alarms", {}))
 
 
 @torch.no_grad()
