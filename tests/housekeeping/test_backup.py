@@ -17,7 +17,7 @@ from synfarm.contracts.origins import CaptionFileRef
 from synfarm.housekeeping.backup.backing_up import back_up
 from synfarm.housekeeping.backup.index import index_key
 from synfarm.housekeeping.backup.restoring import restore
-from synfarm.housekeeping.backup.shelf import BackupFailed, BackupRefused, FolderShelf, open_shelf
+from synfarm.housekeeping.backup.shelf import BackupFailed, BackupRefused, FolderShelf, StoreShelf, open_shelf
 from synfarm.housekeeping.verification.verifying import verify
 from synfarm.settings import ExportSettings, StoreSettings
 from synfarm.storage.memory import MemoryStore
@@ -282,6 +282,31 @@ def test_a_webhook_s_secret_in_a_folder_is_its_owner_s_alone(
     finally:
         os.umask(before)
     assert (tmp_path / "backup" / layout.webhook(JOB)).stat().st_mode & 0o777 == 0o600
+
+
+class NoWhole(FolderShelf):
+    """Gives and takes no index at once: that of 600 million images has gigabytes."""
+
+    def put(self, key: str, data: bytes) -> None:
+        assert not key.startswith("backups/")
+        super().put(key, data)
+
+    def get(self, key: str) -> bytes | None:
+        assert not key.startswith("backups/")
+        return super().get(key)
+
+
+@pytest.mark.parametrize("kind", ["folder", "bucket"])
+def test_the_index_is_never_in_memory_as_a_whole(
+    memory: MemoryStore, made: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr("synfarm.housekeeping.backup.shelf._PIECE", 64)  # shorter than a line
+    made.complete(dead=[1])
+    place = NoWhole(tmp_path / "backup") if kind == "folder" else StoreShelf(MemoryStore(), "bucket")
+    back_up(memory, JOB, place)
+    other = MemoryStore()
+    restore(place, other)
+    assert objects(other) == objects(memory)
 
 
 def test_what_is_refused(memory: MemoryStore, made: Any, shelf: FolderShelf) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
@@ -52,11 +54,14 @@ class Index:
         head = BackupHead.model_validate(
             {"kind": kind, "id": name, "objects": self.objects, "bytes": self.bytes, "at": utc_now(), **more}
         )
-        parts = [head.to_bytes() + b"\n"]
-        for file in self._files:
-            file.seek(0)
-            parts.append(file.read())
-        shelf.put(index_key(name), b"".join(parts))
+        # Of a large job it is gigabytes, which no memory need hold and one PUT may not carry.
+        with tempfile.NamedTemporaryFile(suffix=".jsonl") as whole:
+            whole.write(head.to_bytes() + b"\n")
+            for file in self._files:
+                file.seek(0)
+                shutil.copyfileobj(file, whole)
+            whole.flush()
+            shelf.put_file(index_key(name), Path(whole.name))
         return head
 
     def __enter__(self) -> Self:
@@ -88,25 +93,38 @@ def read_lines(shelf: Shelf, name: str) -> Iterator[BackupLine]:
 
 def _read(shelf: Shelf, name: str) -> Iterator[tuple[BackupHead, BackupLine | None]]:
     key = index_key(name)
-    data = shelf.get(key)
-    if data is None:
-        raise BackupFailed(f"{shelf.where} has no whole backup of {name}: run `synfarm backup {name}` to its end.")
     try:
-        head = BackupHead.from_bytes(data[: data.index(b"\n")])
+        texts = _texts(shelf, name)
+        head = BackupHead.from_bytes(next(texts, b""))
         if head.id != name:
             raise ValueError(f"it is that of {head.id}")
-        lines = data.splitlines()[1:]
-        if len(lines) != head.objects:
-            raise ValueError(f"it names {len(lines)} of {head.objects} objects")
+        # Counted before the first is told: nothing is restored by half an index.
+        named = sum(1 for _ in texts)
+        if named != head.objects:
+            raise ValueError(f"it names {named} of {head.objects} objects")
         yield head, None
-        folders = _folders(head)
-        for text in lines:
+        folders, texts = _folders(head), _texts(shelf, name)
+        next(texts)
+        for text in texts:
             line = BackupLine.from_bytes(text)
             if not (line.key.startswith(folders) and is_plain(line.key)):
                 raise ValueError(f"{line.key[:200]!r} does not belong to the {head.kind}")
             yield head, line
     except (ValueError, ValidationError) as error:
         raise BackupFailed(f"{shelf.where}: {key} cannot be read: {error}") from error
+
+
+def _texts(shelf: Shelf, name: str) -> Iterator[bytes]:
+    """The lines of the index; at no time more of it than a piece."""
+    pieces = shelf.pieces(index_key(name))
+    if pieces is None:
+        raise BackupFailed(f"{shelf.where} has no whole backup of {name}: run `synfarm backup {name}` to its end.")
+    rest = b""
+    for piece in pieces:
+        *whole, rest = (rest + piece).split(b"\n")
+        yield from whole
+    if rest:
+        yield rest
 
 
 def _folders(head: BackupHead) -> tuple[str, ...]:

@@ -8,6 +8,8 @@ it does not have.
 
 from __future__ import annotations
 
+import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -103,13 +105,15 @@ class _Units:
     """Copies committed units: the backup has a unit because it has its commit, as the store does."""
 
     def __init__(self, copier: Copier, prove: bool) -> None:
-        self._copier, self._prove = copier, prove
-        self._known: set[int] = set()
+        self._copier, self._prove, self._lock = copier, prove, threading.Lock()
+        self._known: defaultdict[int, bytearray] = defaultdict(lambda: bytearray(layout.FAN))
+        """By folder: a byte a unit, where a set of numbers would take sixty."""
 
     def has_captions(self, key: str) -> bool:
         """Whether the captions of this key were copied with their unit; or it is a stray file, which nobody needs."""
         try:
-            return layout.parse_unit(key)[2] in self._known
+            unit = layout.parse_unit(key)[2]
+            return bool(self._known[unit // layout.FAN][unit % layout.FAN])
         except ValueError:
             return True
 
@@ -130,7 +134,8 @@ class _Units:
         if self._copier.source.head(captions) is not None:  # an imported unit has none
             self._copier.proven(0, captions, commit.captions_sha256, prove=self._prove)
         self._copier.keep(1, key, data)
-        self._known.add(unit)
+        with self._lock:
+            self._known[unit // layout.FAN][unit % layout.FAN] = 1
 
 
 def _origin(store: ObjectStore, spec: JobSpec) -> Iterator[str]:

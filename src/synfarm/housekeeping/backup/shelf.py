@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from synfarm.housekeeping.exporting.destination import FolderDestination
 from synfarm.housekeeping.exporting.opening import bucket_of, open_bucket
@@ -17,6 +19,7 @@ from synfarm.storage.protocol import ObjectMissing, ObjectStore, StoreError
 __all__ = ["BackupFailed", "BackupRefused", "FolderShelf", "Shelf", "StoreShelf", "is_plain", "open_shelf"]
 
 _PART = ".synfarm-part"
+_PIECE = 2**23
 
 
 class BackupRefused(Exception):
@@ -41,8 +44,14 @@ class Shelf(Protocol):
 
     def put(self, key: str, data: bytes) -> None: ...
 
+    def put_file(self, key: str, path: Path) -> None:
+        """As :meth:`put`, of a file that may be larger than memory."""
+
     def get(self, key: str) -> bytes | None:
         """The whole file; None: there is none."""
+
+    def pieces(self, key: str) -> Iterator[bytes] | None:
+        """The same, a few megabytes at a time."""
 
     def size(self, key: str) -> int | None: ...
 
@@ -60,6 +69,13 @@ class FolderShelf(Shelf):
         self._root, self.where = root, str(root)
 
     def put(self, key: str, data: bytes) -> None:
+        self._write(key, io.BytesIO(data))
+
+    def put_file(self, key: str, path: Path) -> None:
+        with path.open("rb") as file:
+            self._write(key, file)
+
+    def _write(self, key: str, source: BinaryIO) -> None:
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}{_PART}")
@@ -68,7 +84,7 @@ class FolderShelf(Shelf):
         except BackupFailed:
             part.unlink()
         with open(part, "wb", opener=_for_its_owner) as file:
-            file.write(data)
+            shutil.copyfileobj(source, file)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
@@ -79,6 +95,15 @@ class FolderShelf(Shelf):
             return None
         try:
             return path.read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def pieces(self, key: str) -> Iterator[bytes] | None:
+        path = self._path(key)
+        if self._size(path) is None:
+            return None
+        try:
+            return _pieces_of(path.open("rb"))
         except FileNotFoundError:
             return None
 
@@ -116,6 +141,12 @@ def _odd(path: Path) -> BackupFailed:
     return BackupFailed(f"{path} is a link or no plain file, which `synfarm backup` never makes: remove it first")
 
 
+def _pieces_of(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while data := file.read(_PIECE):
+            yield data
+
+
 def _for_its_owner(path: str, flags: int) -> int:
     """A job's webhook holds a secret."""
     return os.open(path, flags | os.O_NOFOLLOW, 0o600)
@@ -139,6 +170,23 @@ class StoreShelf(Shelf):
             return self.store.get(key)
         except ObjectMissing:
             return None
+        except StoreError as error:
+            raise self._failed(error) from error
+
+    def put_file(self, key: str, path: Path) -> None:
+        try:
+            self.store.put_file(key, path)
+        except StoreError as error:
+            raise self._failed(error) from error
+
+    def pieces(self, key: str) -> Iterator[bytes] | None:
+        size = self.size(key)
+        return None if size is None else self._pieces(key, size)
+
+    def _pieces(self, key: str, size: int) -> Iterator[bytes]:
+        try:
+            for offset in range(0, size, _PIECE):
+                yield self.store.get_range(key, offset, min(_PIECE, size - offset))
         except StoreError as error:
             raise self._failed(error) from error
 
