@@ -43,12 +43,6 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
 """
 
 
-def submit(stack: Stack, captions: int) -> str:
-    """The id of a new job."""
-    body = {"concepts": CONCEPTS, "captions": captions, "render": {"size": SIZE}}
-    return str(stack.api("/v1/jobs", body)["job"])
-
-
 def kill(containers: list[str], code: str) -> str:
     """End the process of one of some containers by SIGKILL from inside; which, once Docker has started it again."""
 
@@ -67,7 +61,8 @@ def kill(containers: list[str], code: str) -> str:
 def job_with_blows(stack: Stack) -> str:
     """Submit a job and strike while it runs: a render worker, Redis, each caption-api. Its id once it is completed."""
     with stack.phase("submit a job") as notes:
-        job = submit(stack, CAPTIONS)
+        body = {"concepts": CONCEPTS, "captions": CAPTIONS, "render": {"size": SIZE}}
+        job: str = stack.api("/v1/jobs", body)["job"]
         notes.append(f"{CAPTIONS} captions of {len(CONCEPTS)} concepts, 4 images each")
     following = Following(f"http://127.0.0.1:{stack.port('API')}/v1/jobs/{job}/events")
     try:
