@@ -23,9 +23,10 @@ from synfarm.settings import AuthSettings
 from synfarm.storage.memory import MemoryStore
 from synfarm_trainer.app import build_app
 from synfarm_trainer.data.manifest import DatasetInvalid
+from synfarm_trainer.endings import exit_reason
 from synfarm_trainer.presets import resolve
 from synfarm_trainer.ranks import Ranks
-from synfarm_trainer.session import Session, Start, exit_reason
+from synfarm_trainer.session import Session, Start
 from synfarm_trainer.settings import TrainerSettings
 
 JOB, RUN = "01hzzzzzzzzzzzzzzzzzzzzzz0", "01hzzzzzzzzzzzzzzzzzzzzzz1"

@@ -9,8 +9,8 @@ import torch
 
 from synfarm_trainer.config import ExecutionConfig, from_dict, to_dict
 from synfarm_trainer.device import Place, choose_place, prepare_torch
+from synfarm_trainer.endings import exit_detail, exit_reason
 from synfarm_trainer.presets import resolve
-from synfarm_trainer.session import exit_detail, exit_reason
 
 CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
 

@@ -19,11 +19,12 @@ from torch import Tensor
 from synfarm.contracts import layout
 from synfarm.faults import Faults
 from synfarm.storage.memory import MemoryStore
+from synfarm_trainer.endings import exit_reason
 from synfarm_trainer.evals.report import reports
 from synfarm_trainer.evals.sets.looked_at import Looked
 from synfarm_trainer.models.vit import build_vit, init_parameters
 from synfarm_trainer.ranks import Ranks
-from synfarm_trainer.session import Session, Start, exit_reason
+from synfarm_trainer.session import Session, Start
 
 RUN = "01hzzzzzzzzzzzzzzzzzzzzzz1"
 OFTEN: dict[str, object] = {"eval.every_steps": 2, "eval.patch_pca_captions": 1, "eval.labelled": "own/shapes"}

@@ -13,6 +13,7 @@ from torch import Tensor
 from synfarm.faults import Faults
 from synfarm.storage.memory import MemoryStore
 from synfarm_trainer.checkpoint import CheckpointStore
+from synfarm_trainer.endings import exit_reason
 from synfarm_trainer.guard import check_state
 from synfarm_trainer.launch.outcome import read_outcome
 from synfarm_trainer.loop import NonFinite
@@ -21,7 +22,7 @@ from synfarm_trainer.objectives import projected
 from synfarm_trainer.objectives.distilled import patches
 from synfarm_trainer.objectives.synclr import step as synclr_step
 from synfarm_trainer.ranks import Ranks
-from synfarm_trainer.session import Session, Start, exit_reason
+from synfarm_trainer.session import Session, Start
 from synfarm_trainer.state import state_tensors
 
 RUN = "01hzzzzzzzzzzzzzzzzzzzzzz1"

@@ -13,8 +13,9 @@ from synfarm.contracts import layout
 from synfarm.faults import Faults
 from synfarm.storage.memory import MemoryStore
 from synfarm_trainer.data.fetch import DatasetDamaged
+from synfarm_trainer.endings import exit_reason
 from synfarm_trainer.ranks import Ranks
-from synfarm_trainer.session import Session, Start, exit_reason
+from synfarm_trainer.session import Session, Start
 
 RUN = "01hzzzzzzzzzzzzzzzzzzzzzz1"
 

@@ -22,10 +22,11 @@ from synfarm.faults import Faults
 from synfarm.storage.memory import MemoryStore
 from synfarm_trainer.checkpoint import CheckpointInvalid, CheckpointStore, Fenced
 from synfarm_trainer.data.fetch import DatasetDamaged, ShardCache
+from synfarm_trainer.endings import exit_reason
 from synfarm_trainer.loop import NonFinite
 from synfarm_trainer.losses.clip import LOG_SCALE_LIMIT
 from synfarm_trainer.ranks import Ranks
-from synfarm_trainer.session import Session, Start, exit_reason
+from synfarm_trainer.session import Session, Start
 
 RUN = "01hzzzzzzzzzzzzzzzzzzzzzz1"
 

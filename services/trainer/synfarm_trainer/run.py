@@ -50,8 +50,9 @@ def main(arguments: list[str] | None = None) -> int:
         from synfarm_trainer.attempts import opened_attempt
         from synfarm_trainer.data.cache.opening import with_connections
         from synfarm_trainer.device import join_ranks
+        from synfarm_trainer.endings import exit_detail, exit_reason
         from synfarm_trainer.ranks import Ranks
-        from synfarm_trainer.session import Session, Start, exit_detail, exit_reason
+        from synfarm_trainer.session import Session, Start
         from synfarm_trainer.settings import TrainerSettings
         from synfarm_trainer.sinks.fan_out import Sinks
         from synfarm_trainer.sinks.opening import SinkSettings, open_sinks

@@ -17,13 +17,12 @@ from synfarm.faults import Faults
 from synfarm.storage.protocol import ObjectStore
 from synfarm.telemetry import get_logger
 from synfarm_trainer.autocast import compute_in_bfloat16
-from synfarm_trainer.checkpoint import CheckpointStore, Fenced, Keep, Saver
+from synfarm_trainer.checkpoint import CheckpointStore, Keep, Saver
 from synfarm_trainer.collapse import CollapseState, warnings_of
 from synfarm_trainer.config import TrainConfig, from_dict
 from synfarm_trainer.data.cache.opening import open_cache
 from synfarm_trainer.data.fetch import DatasetDamaged
 from synfarm_trainer.data.loader import Loader
-from synfarm_trainer.data.manifest import DatasetInvalid
 from synfarm_trainer.device import Place, choose_place, prepare_torch
 from synfarm_trainer.evaluation import Evaluation, generators_kept, look_at
 from synfarm_trainer.export import export_backbone
@@ -31,7 +30,7 @@ from synfarm_trainer.flops import step_flops
 from synfarm_trainer.guard import check_state
 from synfarm_trainer.initial import begin_from
 from synfarm_trainer.journal import Journal, MetricsUploader, leave_exit_record
-from synfarm_trainer.loop import NonFinite, StepOutcome, Trainer
+from synfarm_trainer.loop import StepOutcome, Trainer
 from synfarm_trainer.models.block_passes import BlockPasses
 from synfarm_trainer.models.vit import run_blocks
 from synfarm_trainer.objectives.protocol import evaluated_network
@@ -39,9 +38,7 @@ from synfarm_trainer.objectives.registry import build_objective
 from synfarm_trainer.optim import build_optimizer
 from synfarm_trainer.parallel import parallelize
 from synfarm_trainer.patience import patiently
-from synfarm_trainer.peers import tells_of_lost_peer
 from synfarm_trainer.ranks import Ranks
-from synfarm_trainer.refusal import RunRefused
 from synfarm_trainer.run_data import open_data
 from synfarm_trainer.segment_records import told_of
 from synfarm_trainer.shares import share_of
@@ -50,7 +47,7 @@ from synfarm_trainer.sinks.protocol import RunOpening
 from synfarm_trainer.speed import Speed, peak_of
 from synfarm_trainer.state import alarms_in, counters, restore, state_tensors
 
-__all__ = ["Session", "Start", "exit_detail", "exit_reason"]
+__all__ = ["Session", "Start"]
 
 _log = get_logger(__name__)
 
@@ -75,35 +72,6 @@ class Start:
 
     def leave(self, reason: str, detail: str | None, step: int) -> None:
         leave_exit_record(self.folder / f"exit-{self.attempt:06d}.json", reason, detail, step)
-
-
-def exit_reason(error: Exception, *, building: bool = False) -> str:
-    """The exit record's word for an error; ``crash`` and ``lost_rank`` are worth another start, the others are not.
-
-    Args:
-        building: it came before the first step, where configuration and data are looked at.
-    """
-    if tells_of_lost_peer(error):
-        return "lost_rank"
-    if isinstance(error, NonFinite):
-        return "nan"
-    if isinstance(error, DatasetDamaged | DatasetInvalid):
-        return "data"
-    if isinstance(error, Fenced):
-        return "fenced"
-    final = ValueError if building else RunRefused
-    return "config" if isinstance(error, final | torch.OutOfMemoryError) else "crash"
-
-
-def exit_detail(error: Exception) -> str:
-    """What the exit record says of an error; a full memory with the fields that ease it."""
-    if isinstance(error, torch.OutOfMemoryError):
-        return (
-            "execution.micro_captions: a pass does not fit into the memory of this rank's device; set fewer captions "
-            "(0 is the whole share at once), or execution.recompute to blocks, or start more ranks. "
-            f"{error}"
-        )
-    return f"{error}"
 
 
 class Session:
