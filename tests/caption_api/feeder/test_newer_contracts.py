@@ -11,7 +11,7 @@ from synfarm.contracts import layout
 from synfarm.contracts.jobs import JobSpec, JobState
 from synfarm.queue.specs import read_spec
 from synfarm.storage.protocol import ObjectStore
-from synfarm_caption_api.feeder import feeder as feeder_module
+from synfarm_caption_api.feeder import roster
 
 pytestmark = pytest.mark.integration
 
@@ -27,7 +27,7 @@ def reads_two(monkeypatch: pytest.MonkeyPatch) -> None:
     def newer(store: ObjectStore, job: str) -> JobSpec:
         return read_spec(store, job).model_copy(update={"schema_version": 2})
 
-    monkeypatch.setattr(feeder_module, "read_spec", newer)
+    monkeypatch.setattr(roster, "read_spec", newer)
 
 
 @pytest.mark.usefixtures("reads_two")

@@ -5,39 +5,33 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass
 
 from pydantic import ValidationError
 from redis import Redis
 
-from synfarm.contracts import layout
 from synfarm.contracts.events import EventType
 from synfarm.contracts.jobs import JobState
 from synfarm.contracts.renders import Stage, skill
-from synfarm.contracts.versions import beyond
 from synfarm.queue.board import Board, JobCounters
 from synfarm.queue.clock import Clock
 from synfarm.queue.dispatch import Dispatcher
 from synfarm.queue.events import EventLog
-from synfarm.queue.flags import FlagBook, JobFlags
+from synfarm.queue.flags import FlagBook
 from synfarm.queue.keys import Keys
 from synfarm.queue.presence import WorkerInfo
 from synfarm.queue.rates import RateBook
-from synfarm.queue.specs import read_spec
 from synfarm.storage.protocol import ObjectMissing, ObjectStore, StoreDamaged
 from synfarm.telemetry import get_logger
 from synfarm_caption_api.feeder.active_job import ActiveJob
-from synfarm_caption_api.feeder.announce import Announcer
 from synfarm_caption_api.feeder.crew import Crew
 from synfarm_caption_api.feeder.farm_record import FarmRecord
 from synfarm_caption_api.feeder.leader import LeaderLock
-from synfarm_caption_api.feeder.ledger import Ledger
 from synfarm_caption_api.feeder.leftovers import Leftovers
 from synfarm_caption_api.feeder.notices import tell_stall
 from synfarm_caption_api.feeder.picture import JobFacts, picture
-from synfarm_caption_api.feeder.purge import Purge, is_deleted
-from synfarm_caption_api.feeder.reopening import reopen
+from synfarm_caption_api.feeder.purge import Purge
 from synfarm_caption_api.feeder.repair import QueueWatch, queues_of
+from synfarm_caption_api.feeder.roster import Entry, Roster, why_unreadable
 from synfarm_caption_api.feeder.settings import FeederSettings
 from synfarm_caption_api.feeder.window import Claimant, share, window_size
 
@@ -45,29 +39,6 @@ __all__ = ["Feeder"]
 
 _log = get_logger(__name__)
 _EVENTS_OF_THE_DELETED_SECONDS = 600
-_UNREADABLE_SECONDS = 30.0
-"""A job whose spec cannot be read is looked at again after this long."""
-
-
-@dataclass(slots=True)
-class _Entry:
-    job: ActiveJob
-    announce: Announcer
-    flags: JobFlags
-    since: float
-    unreadable: str | None = None
-    purge: Purge | None = None
-    stalled_since: float | None = None
-
-    @property
-    def runs(self) -> bool:
-        """Whether its units may be sent."""
-        flags = self.flags
-        return not (flags.paused or flags.cancelled or flags.deleted) and self.unreadable is None
-
-    def facts(self, counters: JobCounters) -> JobFacts:
-        job = self.job
-        return JobFacts(job.spec, self.flags, counters, job.sent, job.claimed, self.unreadable is not None)
 
 
 class Feeder:
@@ -98,8 +69,8 @@ class Feeder:
         self._leftovers = Leftovers(store, redis, keys, board, settings.sweep_seconds)
         self._watch = QueueWatch(settings.claim_gap_seconds, settings.settle_seconds)
         self._lengths: dict[str, int] = {}
-        self._jobs: dict[str, _Entry] = {}
-        self._unreadable: dict[str, float] = {}
+        self._roster = Roster(store, board, dispatch, events, readers, settings)
+        self._jobs = self._roster.jobs
         self._epoch: str | None = None
         self._beat: int | None = None
 
@@ -119,7 +90,8 @@ class Feeder:
             return False
         epoch, forget = self._memory()
         now = self._clock.now()
-        self._find_jobs(now)
+        for name in self._roster.look(now):
+            self._record.ended(name, None)
         for name, entry in list(self._jobs.items()):
             if not self._lock.hold():
                 return False
@@ -143,7 +115,7 @@ class Feeder:
             self._tell_stall(entry, counters, now)
             if entry.runs and not counters.stalled:
                 made[entry.job.spec.render.capability] += counters.images_per_second or 0.0
-        unopened = len(self._unreadable)
+        unopened = self._roster.unopened
         self._record.tell(picture(facts, unopened=unopened, workers=workers, queues=self._lengths, now=now))
         self._leftovers.sweep(now, self._jobs)
         for capability, images_per_second in made.items():
@@ -155,7 +127,7 @@ class Feeder:
         """Give the lock up at a clean stop."""
         self._lock.release()
 
-    def _settle(self, name: str, entry: _Entry, epoch: str, now: float, *, forget: bool) -> None:
+    def _settle(self, name: str, entry: Entry, epoch: str, now: float, *, forget: bool) -> None:
         """One job's look at the store. An object that cannot be read holds up its own job and no other."""
         known = self._epoch is not None and entry.since < now
         try:
@@ -171,7 +143,7 @@ class Feeder:
             self._close_if_done(name, entry, now)
             entry.unreadable = None
         except (ValidationError, StoreDamaged, ObjectMissing) as error:
-            entry.unreadable = _why_unreadable(error)
+            entry.unreadable = why_unreadable(error)
             _log.error("job_held_up", job=name, error=str(error))
             self._board.set_held_up(name, entry.unreadable)
 
@@ -192,58 +164,7 @@ class Feeder:
         # Of a job that another leader set up in an epoch that is gone, the sends are void too.
         return epoch, self._epoch is None
 
-    def _find_jobs(self, now: float) -> None:
-        listed = set()
-        for info in self._store.list(layout.active_prefix()):
-            try:
-                name = layout.parse_active(info.key)
-            except ValueError:
-                _log.warning("not_an_active_job", key=info.key)
-                continue
-            listed.add(name)
-            if name not in self._jobs and now >= self._unreadable.get(name, now):
-                entry = self._open(name, now)
-                if entry is not None:
-                    self._jobs[name] = entry
-        for name in self._jobs.keys() - listed:
-            self._record.ended(name, None)
-            del self._jobs[name]
-        self._unreadable = {name: again for name, again in self._unreadable.items() if name in listed}
-
-    def _open(self, name: str, now: float) -> _Entry | None:
-        rules = self._settings
-        try:
-            if not reopen(self._store, self._board, name, letters=rules.deletes_per_pass):
-                return None
-            spec = read_spec(self._store, name)
-            ledger = Ledger(
-                self._store,
-                spec,
-                self._readers,
-                span=rules.span,
-                part_units=rules.part_units,
-                reads=rules.reads_per_pass,
-            )
-        except ObjectMissing:
-            if is_deleted(self._store, name):
-                self._store.delete(layout.active(name))  # its purge was killed right before this
-            return None  # else half-made: the client's replay of the same request completes it
-        except ValidationError as error:
-            self._leave_alone(name, error, now)
-            return None
-        self._unreadable.pop(name, None)
-        job = ActiveJob(spec, self._store, self._board, self._dispatch, ledger, rules)
-        announce = Announcer(spec, self._board, self._events, least_seconds=rules.pass_seconds)
-        return _Entry(job, announce, JobFlags(), now)
-
-    def _leave_alone(self, name: str, error: ValidationError, now: float) -> None:
-        """A job of a newer contract waits for a newer feeder; a replica that reads its spec shows why."""
-        reason = _why_unreadable(error)
-        self._unreadable[name] = now + _UNREADABLE_SECONDS
-        _log.error("job_unreadable", job=name, error=reason, again_in=_UNREADABLE_SECONDS)
-        self._board.set_held_up(name, reason)
-
-    def _close_if_done(self, name: str, entry: _Entry, now: float) -> None:
+    def _close_if_done(self, name: str, entry: Entry, now: float) -> None:
         ledger = entry.job.ledger
         if not ledger.complete:
             # From the next listing on nothing is waited for; a long job takes several to be walked to its end.
@@ -257,7 +178,7 @@ class Feeder:
             self._record.ended(name, ended.state)
             del self._jobs[name]
 
-    def _purge(self, name: str, entry: _Entry, now: float) -> None:
+    def _purge(self, name: str, entry: Entry, now: float) -> None:
         if entry.purge is None:
             entry.purge = Purge(self._store, self._board, name, self._readers, self._settings, now)
         if entry.purge.step(now):
@@ -274,7 +195,7 @@ class Feeder:
         self._lengths = {queue: self._board.flight.queue_length(queue) for queue in queues}
         self._watch.observe(now, self._lengths, self._board.flight.claimed())
 
-    def _fill(self, entries: list[_Entry], workers: list[WorkerInfo], now: float) -> None:
+    def _fill(self, entries: list[Entry], workers: list[WorkerInfo], now: float) -> None:
         pools: dict[str, list[ActiveJob]] = defaultdict(list)
         for entry in entries:
             spec = entry.job.spec
@@ -314,7 +235,7 @@ class Feeder:
             return job.send(unit, stage=stage)
         return False
 
-    def _tell_stall(self, entry: _Entry, counters: JobCounters, now: float) -> None:
+    def _tell_stall(self, entry: Entry, counters: JobCounters, now: float) -> None:
         if not entry.runs or counters.stalled is None:
             entry.stalled_since = None
             return
@@ -323,7 +244,7 @@ class Feeder:
             tell_stall(self._store, entry.job.spec, counters.stalled, int(now // 3600))
             entry.stalled_since = float("inf")  # told; until it runs again
 
-    def _tell_missing_workers(self, entry: _Entry, workers: list[WorkerInfo], now: float) -> None:
+    def _tell_missing_workers(self, entry: Entry, workers: list[WorkerInfo], now: float) -> None:
         """Say so when nobody can do what the job needs; of captions not in the first moments, while workers start."""
         job = entry.job
         wait = now - entry.since >= self._settings.claim_gap_seconds / 2
@@ -332,10 +253,3 @@ class Feeder:
         reason = "; ".join(missing) or None
         if reason != job.counters.held_up:
             self._board.set_held_up(job.spec.job, reason)
-
-
-def _why_unreadable(error: Exception) -> str:
-    newer = beyond(error) if isinstance(error, ValidationError) else None
-    if newer is not None:
-        return f"the leading caption-api does not read this: {newer}; upgrade every caption-api"
-    return f"an object of the job cannot be read: {error}"
