@@ -38,6 +38,7 @@ from synfarm.queue.presence import live_workers
 from synfarm.queue.watchdog import HUNG
 from synfarm.settings import RedisSettings, StoreSettings
 from synfarm.storage.protocol import ObjectStore
+from synfarm.trust import trust_for
 
 pytestmark = pytest.mark.integration
 KEYS = Keys("synfarm")
@@ -48,6 +49,7 @@ class Worker:
 
     def __init__(self, environment: dict[str, str], log: Path, port: int) -> None:
         self.log, self.url = log, f"http://127.0.0.1:{port}"
+        self._trust = trust_for(self.url)
         environment = {**os.environ, **environment, "SYNFARM_RENDER_PORT": str(port)}
         with log.open("ab") as out:
             self.child = subprocess.Popen(
@@ -57,7 +59,7 @@ class Worker:
     def probe(self, path: str) -> tuple[int, dict[str, Any]]:
         """(0, {}) before it answers."""
         try:
-            answer = httpx.get(self.url + path, timeout=10)
+            answer = httpx.get(self.url + path, timeout=10, verify=self._trust)
         except httpx.TransportError:
             return 0, {}
         return answer.status_code, answer.json()

@@ -15,6 +15,7 @@ import httpx
 
 from synfarm.local.ports import HeldPorts
 from synfarm.settings import StoreSettings
+from synfarm.trust import trust_for
 from synfarm_trainer.launch.leftovers import end_marked, mark_of, marked
 
 __all__ = ["FINAL", "SMALL_RUN", "TrainerService", "until"]
@@ -47,7 +48,7 @@ def until(condition: Callable[[], Any], what: str, seconds: float = 120.0) -> An
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, f"never came true: {what}"
-        time.sleep(0.05)
+        time.sleep(0.08)
     return found
 
 
@@ -61,6 +62,7 @@ class TrainerService:
         """
         self._held = HeldPorts(1)
         self.folder, self.url = folder, f"http://127.0.0.1:{self._held.numbers[0]}"
+        self._trust = trust_for(self.url)
         self._env = {
             **os.environ,
             "SYNFARM_STORE_ENDPOINT": endpoint,
@@ -91,7 +93,7 @@ class TrainerService:
     def _ready(self) -> bool:
         assert self.process.poll() is None, (self.folder / "service.log").read_text()[-4000:]
         try:
-            return httpx.get(self.url + "/readyz", timeout=60).status_code == 200
+            return httpx.get(self.url + "/readyz", timeout=60, verify=self._trust).status_code == 200
         except httpx.TransportError:
             return False
 
@@ -110,13 +112,13 @@ class TrainerService:
 
     def submit(self, job: str, ranks: int, overrides: Mapping[str, object]) -> str:
         body = {"jobs": [job], "overrides": overrides, "ranks": ranks, "seed": 7}
-        answer = httpx.post(self.url + "/v1/runs", json=body, timeout=60)
+        answer = httpx.post(self.url + "/v1/runs", json=body, timeout=60, verify=self._trust)
         assert answer.status_code == 201, answer.text
         run: str = answer.json()["run"]
         return run
 
     def get(self, path: str) -> Any:
-        return httpx.get(self.url + path, timeout=60).raise_for_status().json()
+        return httpx.get(self.url + path, timeout=60, verify=self._trust).raise_for_status().json()
 
     def view(self, run: str) -> dict[str, Any]:
         found: dict[str, Any] = self.get(f"/v1/runs/{run}")
