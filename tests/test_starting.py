@@ -37,9 +37,9 @@ MODULES = (
 
 
 def kinds() -> list[type[BaseSettings]]:
-    """All of ours."""
+    """All of ours, each once, in one order in every process of the tests."""
     found = [vars(importlib.import_module(name)) for name in MODULES]
-    every = {kind for names in found for kind in names.values() if isinstance(kind, type)}
+    every = dict.fromkeys(kind for names in found for kind in names.values() if isinstance(kind, type))
     return [kind for kind in every if issubclass(kind, BaseSettings) and kind is not BaseSettings]
 
 
