@@ -130,7 +130,9 @@ class Stack:
         """
         lines = [f"  {service}: {{image: {json.dumps(image)}}}" for service, image in sorted(images.items())]
         lines += [f"  {service}: !reset null" for service in sorted(without)]
-        self.swaps.write_text("\n".join(["services:", *lines, ""]))
+        # Compose refuses `services:` with nothing below it ("services must be a mapping").
+        if lines:
+            self.swaps.write_text("\n".join(["services:", *lines, ""]))
         self.long_running -= without
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 from pathlib import Path
 from types import SimpleNamespace
@@ -44,6 +45,21 @@ def test_images_are_swapped_and_nothing_else(scripts: Any, tmp_path: Path) -> No
     assert made.env["SYNFARM_PORT_GRAFANA"] == "6"
     assert len(set(made.secrets.values())) == 2
     assert made.env.items() >= made.secrets.items()
+
+
+def test_nothing_is_swapped_where_every_image_can_be_pulled(
+    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Compose refuses a file whose `services:` is empty."""
+    services = {name: {"image": name} for name in scripts.images["STAND_INS"]}
+    docker = tmp_path / "docker"
+    docker.write_text(f'#!/bin/sh\ncase " $* " in *" config "*) echo \'{json.dumps({"services": services})}\';; esac\n')
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    made = scripts.stack["Stack"]("p", [1, 2, 3, 4, 5, 6], tmp_path)
+    assert scripts.images["stand_ins"](made) == "everything else as it is pinned"
+    assert not made.swaps.exists()
+    assert made.long_running == set(scripts.stack["LONG_RUNNING"])
 
 
 @pytest.mark.parametrize("place", ["history", "image inspect", "logs"])
