@@ -13,7 +13,7 @@ from synfarm.contracts import layout
 from synfarm.contracts.housekeeping import Collected
 from synfarm.housekeeping.__main__ import main
 from synfarm.settings import StoreSettings
-from synfarm.storage.protocol import ObjectStore
+from synfarm.storage.protocol import ObjectMissing, ObjectStore, StoreDamaged, StoreError
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
@@ -61,6 +61,17 @@ def test_one_sweep_of_a_real_store(
     assert main([]) == 75
     given(monkeypatch, store_settings, SECRET_KEY="another one's")
     assert [main([])] == given_up_at()
+
+
+@pytest.mark.parametrize("error", [StoreDamaged("cut short"), ObjectMissing("gone meanwhile")], ids=["cut", "gone"])
+def test_what_may_pass_is_tried_again_that_night(monkeypatch: pytest.MonkeyPatch, error: StoreError) -> None:
+    def broken(*_: Any, **__: Any) -> Collected:
+        raise error
+
+    for name, value in (("ENDPOINT", "127.0.0.1:1"), ("ACCESS_KEY", "access"), ("SECRET_KEY", "secret-key")):
+        monkeypatch.setenv(f"SYNFARM_STORE_{name}", value)
+    monkeypatch.setattr("synfarm.housekeeping.__main__.collect", broken)
+    assert main([]) not in given_up_at()
 
 
 @pytest.mark.parametrize("name", ["lifecycle.json", "lifecycle-minio.json"])
