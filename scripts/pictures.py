@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Error, sync_playwright
 
 MOST_BYTES = 300_000
 
@@ -25,7 +25,7 @@ def chromium() -> Iterator[Browser]:
     """The browser of this machine.
 
     Raises:
-        NoPicture: there is none.
+        NoPicture: there is none, or it does not start.
     """
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if found is None:
@@ -34,7 +34,10 @@ def chromium() -> Iterator[Browser]:
     arguments = ["--disable-gpu", "--disable-background-networking"]
     arguments += ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=found, args=arguments)
+        try:
+            browser = play.chromium.launch(executable_path=found, args=arguments)
+        except Error as error:
+            raise NoPicture(f"{found} does not start: {str(error).partition(chr(10))[0]}") from error
         try:
             yield browser
         finally:

@@ -89,3 +89,14 @@ def test_what_failed_first_is_told_though_cleaning_up_fails_too(scripts: Any, tm
     made = Broken("p", [1, 2, 3, 4, 5, 6], tmp_path)
     compose["remove"] = lambda stack: None
     assert scripts.compose["judged"](made) == ["no build", "something of project p is left: no down"]
+
+
+def test_a_browser_that_does_not_start_costs_the_picture_alone(
+    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    chromium = tmp_path / "chromium"
+    chromium.write_text("#!/bin/sh\nexit 1\n")
+    chromium.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    told = scripts.observing["_picture"](tmp_path / "page.html")
+    assert told.startswith(f"no picture: {chromium} does not start: ")
