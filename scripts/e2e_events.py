@@ -37,7 +37,7 @@ class Following(threading.Thread):
 
     def run(self) -> None:
         while not self.ended and not self._stopped:
-            command = ["curl", "--silent", "--no-buffer", "--fail", "--max-time", "60", self._url]
+            command = ["curl", "--silent", "--no-buffer", "--fail", "--noproxy", "*", "--max-time", "60", self._url]
             if self.ids:
                 command += ["--header", f"Last-Event-ID: {self.ids[-1]}"]
             data = ""

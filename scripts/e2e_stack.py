@@ -156,7 +156,7 @@ class Stack:
 
     def curl(self, port: str, path: str, body: object = None) -> Any:
         """What the service behind a port of ``PORTS`` answers, which is JSON."""
-        command = ["curl", "--silent", "--show-error", "--fail-with-body", "--max-time", "30"]
+        command = ["curl", "--silent", "--show-error", "--fail-with-body", "--noproxy", "*", "--max-time", "30"]
         command.append(f"http://127.0.0.1:{self.port(port)}{path}")
         if body is not None:
             command += ["--header", "Content-Type: application/json", "--data", json.dumps(body)]

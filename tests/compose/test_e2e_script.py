@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import runpy
+import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +23,7 @@ def scripts(root: Path) -> Any:
     """Its modules by their name's end."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(root / "scripts"))
-        names = ("stack", "images", "observing", "compose")
+        names = ("stack", "images", "observing", "blows", "compose")
         found = {name: runpy.run_path(str(root / "scripts" / f"e2e_{name}.py")) for name in names}
         return SimpleNamespace(**found)
 
@@ -100,3 +103,33 @@ def test_a_browser_that_does_not_start_costs_the_picture_alone(
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     told = scripts.observing["_picture"](tmp_path / "page.html")
     assert told.startswith(f"no picture: {chromium} does not start: ")
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_a_proxy_of_the_shell_is_not_asked_for_the_stack(
+    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'data: {"type": "state", "id": "1", "data": {"state": "completed"}}\n\n')
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Quiet."""
+
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        made = scripts.stack["Stack"]("p", [server.server_port] * 6, tmp_path)
+        following = scripts.blows["Following"](f"http://127.0.0.1:{server.server_port}/events")
+        try:
+            with pytest.raises(ValueError, match="Expecting value"):  # an answer, which is no JSON
+                made.api("/")
+            following.join(60)
+        finally:
+            following.stop()
+            server.shutdown()
+    assert following.ended
