@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from synfarm import starting
 from synfarm_trainer import __main__ as service
 
 
@@ -22,12 +23,12 @@ def test_a_setting_that_is_refused_is_named(
     told: list[str] = []
 
     class Log:
-        def error(self, event: str, *, error: str, hint: str) -> None:
-            told.append(f"{event}: {error}; {hint}")
+        def error(self, event: str, *, error: str, next_step: str) -> None:
+            told.append(f"{event}: {error}; {next_step}")
 
     # How this process logs, other tests may have set, to streams that are closed by now.
     monkeypatch.setattr(service, "configure_logging", lambda *args, **options: None)
-    monkeypatch.setattr(service, "get_logger", lambda name: Log())
+    monkeypatch.setattr(starting, "get_logger", lambda name: Log())
     for key, text in {name: value, **more}.items():
         monkeypatch.setenv(key, text)
     monkeypatch.setattr(service, "open_proven", lambda settings: None)
