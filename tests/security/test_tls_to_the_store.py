@@ -124,5 +124,5 @@ def test_a_farm_with_tls_exports_to_a_server_without(store_settings: StoreSettin
     farm = store_settings.model_copy(update={"secure": True, "ca_file": authority.file})
     plain = ExportSettings(secure=False)
     assert open_destination(f"s3://{farm.bucket}/exported", farm, plain) is not None
-    with pytest.raises(ExportRefused, match="SYNFARM_STORE_SECURE=false"):
+    with pytest.raises(ExportRefused, match="SYNFARM_EXPORT_SECURE=false"):
         open_destination(f"s3://{farm.bucket}/exported", farm, ExportSettings())
