@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 __all__ = ["LockRefused", "open_lock"]
@@ -10,11 +11,12 @@ __all__ = ["LockRefused", "open_lock"]
 _MODE = 0o644
 """``flock`` asks for no right to write on a local disk: a file that can be read can be locked, shared or alone
 (flock(2): "a shared or exclusive lock can be placed on a file regardless of the mode in which the file was opened")."""
-_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
+_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+"""Without waiting: a pipe that somebody has put there would be waited for without end."""
 
 
 class LockRefused(OSError):
-    """Another user's lock cannot be opened; the message says what to do."""
+    """It is another user's and cannot be opened, or no lock of ours; the message says what to do."""
 
 
 def open_lock(file: Path) -> int:
@@ -24,8 +26,8 @@ def open_lock(file: Path) -> int:
     (``fs.protected_regular``).
 
     Raises:
-        LockRefused: it is another user's, and may not be read.
-        OSError: it is no file, or the folder cannot be written.
+        LockRefused: it is another user's, and may not be read; or it is no plain file, or one with another name too.
+        OSError: it cannot be opened, or the folder cannot be written.
     """
     while True:
         try:
@@ -39,9 +41,11 @@ def open_lock(file: Path) -> int:
                 "another folder if no service of theirs uses the same GPUs"
             ) from error
         else:
-            found = os.fstat(handle)
-            if found.st_uid == os.geteuid() and found.st_mode & _MODE != _MODE:
-                os.fchmod(handle, _MODE)  # an older version made them for one user
+            try:
+                _make_readable(handle, file)
+            except OSError:
+                os.close(handle)
+                raise
             return handle
         try:
             handle = os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR | _FLAGS, _MODE)
@@ -49,6 +53,19 @@ def open_lock(file: Path) -> int:
             continue
         os.fchmod(handle, _MODE)  # whatever the umask
         return handle
+
+
+def _make_readable(handle: int, file: Path) -> None:
+    """For all, if it is this user's: an older version made them for one user.
+
+    In a folder that all may write somebody may have put a second name of another file of this user, which is not to be
+    made readable (``fs.protected_hardlinks`` prevents it where it is on).
+    """
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        raise LockRefused(f"{file} is no plain file of its own; remove it, or name another folder")
+    if found.st_uid == os.geteuid() and found.st_mode & _MODE != _MODE:
+        os.fchmod(handle, _MODE)
 
 
 def _open_existing(file: Path) -> int:
