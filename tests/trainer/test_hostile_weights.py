@@ -15,6 +15,7 @@ import torch
 
 from synfarm.storage.columns_file import read_header
 from synfarm.storage.memory import MemoryStore
+from synfarm_trainer import tensor_files
 from synfarm_trainer.config import OfStore
 from synfarm_trainer.initial.reading import read_weights
 from synfarm_trainer.networks.refused import NetworkRefused
@@ -78,6 +79,17 @@ def test_weights_whose_header_lies_are_refused_without_memory(name: str, tmp_pat
                 of_timm("test_vit", own)
         with pytest.raises(NetworkRefused, match="export it again"):
             of_folder(tmp_path)
+
+
+def test_a_full_memory_is_no_fault_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a checkpoint the cure would be to delete it; and a start that lacked memory is worth another."""
+
+    def full(data: bytes) -> dict[str, torch.Tensor]:
+        raise MemoryError
+
+    monkeypatch.setattr(tensor_files, "load", full)
+    with pytest.raises(MemoryError):
+        tensors_in(b"")
 
 
 @pytest.mark.parametrize(

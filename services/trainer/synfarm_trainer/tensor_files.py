@@ -8,9 +8,9 @@ from torch import Tensor
 
 __all__ = ["tensors_in"]
 
-_ODD = (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, MemoryError)
+_ODD = (SafetensorError, KeyError, TypeError, ValueError, RuntimeError)
 """safetensors' own error is for headers that are none. For those that are well-formed and odd (a side of 2^63 beside
-one of 0, a type that torch lacks) what torch raises comes through."""
+one of 0, a type that torch lacks) what torch raises comes through. A full memory is no fault of the file."""
 
 
 def tensors_in(data: bytes) -> dict[str, Tensor]:
