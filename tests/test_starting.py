@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsError
 
 from synfarm.cli.exits import ExitCode, explain
-from synfarm.settings import RedisSettings, StoreSettings
+from synfarm.settings import AuthSettings, RedisSettings, StoreSettings
 from synfarm.starting import refused_settings, tells_refused_settings
 from synfarm.storage.minio_store import MinioStore
 from synfarm.storage.protocol import StoreRefused
@@ -99,6 +99,13 @@ def test_a_process_ends_with_one_line_and_a_code(monkeypatch: pytest.MonkeyPatch
     failure = explain(refused.value)
     assert failure is not None
     assert (failure.code, MARK in str(failure)) == (ExitCode.REFUSED, False)
+
+
+def test_a_list_that_is_no_json_is_told_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNFARM_AUTH_HOSTS", f"{MARK}.example")
+    with pytest.raises(SettingsError) as refused:
+        AuthSettings()
+    assert refused_settings(refused.value) == 'SYNFARM_AUTH_HOSTS: must be JSON, a list as in ["one", "two"]'
 
 
 def test_other_errors_stay_what_they_are() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
+import re
 from collections.abc import Callable, Iterator
 from typing import ParamSpec
 
@@ -17,6 +19,8 @@ __all__ = ["refused_settings", "tells_refused_settings"]
 
 P = ParamSpec("P")
 _REFUSED = 2
+_FIELD = re.compile(r'error parsing value for field "(\w+)"')
+"""In the words of pydantic-settings (``sources/base.py``)."""
 
 
 def refused_settings(error: Exception) -> str | None:
@@ -25,7 +29,7 @@ def refused_settings(error: Exception) -> str | None:
     pydantic's own text repeats the value, which may be a password in the wrong place, or a secret with a stray sign.
     """
     if isinstance(error, SettingsError):
-        return str(error)
+        return _unparsed(error)
     if not isinstance(error, ValidationError):
         return None
     kind = next((kind for kind in _kinds(BaseSettings) if kind.__name__ == error.title), None)
@@ -37,6 +41,17 @@ def refused_settings(error: Exception) -> str | None:
     # A fault between several variables has no place; its words name them.
     name = f"{prefix}{place[0]}".upper() if place else f"{prefix}*"
     return words if words.startswith(prefix) else f"{name}: {words}"
+
+
+def _unparsed(error: SettingsError) -> str:
+    """Of a list or another structure, which is read as JSON; the error has the field's name alone, without a prefix."""
+    field = _FIELD.search(str(error))
+    if field is None:
+        return str(error)
+    kinds = [kind for kind in _kinds(BaseSettings) if field[1] in kind.model_fields]
+    names = {f"{kind.model_config.get('env_prefix') or ''}{field[1]}".upper() for kind in kinds}
+    told = " or ".join(sorted(names.intersection(name.upper() for name in os.environ)))
+    return f'{told}: must be JSON, a list as in ["one", "two"]' if told else str(error)
 
 
 def _kinds(kind: type[BaseSettings]) -> Iterator[type[BaseSettings]]:
