@@ -9,12 +9,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, ValidationError
 
 from synfarm.contracts.base import Contract
 from synfarm.contracts.ids import Name, Sha256
 from synfarm.contracts.problems import ProblemError
-from synfarm.settings import AuthSettings
+from synfarm.contracts.wording import in_words
+from synfarm.settings import AuthSettings, SettingRefused
 
 __all__ = ["Authenticator", "KeyLimits", "KeyRecord", "Principal", "bind_is_allowed", "load_keys", "new_key"]
 
@@ -57,6 +58,7 @@ class KeyRecord(Contract):
 
 
 _KEYS = TypeAdapter(list[KeyRecord])
+_FIELDS = KeyRecord.model_fields.keys() | KeyLimits.model_fields.keys()
 _LOCAL = Principal(owner="local", role="admin")
 
 
@@ -70,9 +72,19 @@ def load_keys(path: Path | None) -> list[KeyRecord]:
     """The key file's records; none without a file.
 
     Raises:
-        OSError, pydantic.ValidationError: the file cannot be read or is malformed.
+        SettingRefused: the file cannot be read or is malformed. What is in it is not told: whoever takes the hash for
+            the key itself has written that.
     """
-    return _KEYS.validate_json(path.read_bytes()) if path else []
+    if path is None:
+        return []
+    try:
+        return _KEYS.validate_json(path.read_bytes())
+    except OSError as error:
+        told = f"the file cannot be read ({error.strerror})"
+    except ValidationError as error:
+        place = [str(part) for part in error.errors()[0]["loc"] if isinstance(part, int) or part in _FIELDS]
+        told = f"{'.'.join(place) or 'the file'}: {in_words(error)}; give a list of {{sha256, owner, role, limits}}"
+    raise SettingRefused(f"SYNFARM_AUTH_KEYS_FILE: {told}")
 
 
 def bind_is_allowed(host: str, settings: AuthSettings, keys: list[KeyRecord]) -> bool:

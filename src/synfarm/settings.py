@@ -9,7 +9,11 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-__all__ = ["AuthSettings", "ExportSettings", "ProcessSettings", "RedisSettings", "StoreSettings"]
+__all__ = ["AuthSettings", "ExportSettings", "ProcessSettings", "RedisSettings", "SettingRefused", "StoreSettings"]
+
+
+class SettingRefused(ValueError):
+    """What a setting leads to cannot be used; the message names the variable and repeats nothing that may be secret."""
 
 
 class StoreSettings(BaseSettings):

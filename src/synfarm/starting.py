@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsError
 
 from synfarm.contracts.wording import in_words
+from synfarm.settings import SettingRefused
 from synfarm.telemetry import configure_logging, get_logger
 
 __all__ = ["refused_settings", "tells_refused_settings"]
@@ -28,6 +29,8 @@ def refused_settings(error: Exception) -> str | None:
 
     pydantic's own text repeats the value, which may be a password in the wrong place, or a secret with a stray sign.
     """
+    if isinstance(error, SettingRefused):
+        return str(error)
     if isinstance(error, SettingsError):
         return _unparsed(error)
     if not isinstance(error, ValidationError):
@@ -67,7 +70,7 @@ def tells_refused_settings(main: Callable[P, int]) -> Callable[P, int]:
     def told(*arguments: P.args, **named: P.kwargs) -> int:
         try:
             return main(*arguments, **named)
-        except (ValidationError, SettingsError) as error:
+        except (ValidationError, SettingsError, SettingRefused) as error:
             reason = refused_settings(error)
             if reason is None:
                 raise
