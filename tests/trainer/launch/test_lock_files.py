@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,10 @@ def test_a_pipe_that_nobody_writes_to_is_not_waited_for(lock: Path, monkeypatch:
     with pytest.raises(LockRefused):
         open_lock(lock)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("put", [Path.mkdir, lambda lock: lock.symlink_to("/dev/null")], ids=["folder", "link"])
+def test_what_cannot_be_opened_is_told_with_the_setting(lock: Path, put: Callable[[Path], None]) -> None:
+    put(lock)
+    with pytest.raises(ValueError, match=r"SYNFARM_TRAINER_LEASE_DIR: .*machine\.lock'; remove it, or name another"):
+        _prove(lock)

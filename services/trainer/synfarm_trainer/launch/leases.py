@@ -68,6 +68,8 @@ class Leases:
                 os.close(open_lock(self._folder / name))
             except LockRefused as error:
                 raise ValueError(f"{_SETTING}: {error}") from error
+            except OSError as error:
+                raise ValueError(f"{_SETTING}: {error}; remove it, or name another folder") from error
 
     def take(self, devices: DeviceSet) -> Lease | None:
         """The lease of all GPUs of a set, or None while another service has one of them. CPUs need none.
