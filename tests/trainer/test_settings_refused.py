@@ -15,6 +15,7 @@ from synfarm_trainer import __main__ as service
         ("SYNFARM_TRAINER_STATUS_URL", "", {"SYNFARM_TRAINER_SINKS": "status"}),
         ("SYNFARM_TRAINER_MAX_RANKS", "none", {}),
         ("SYNFARM_TRAINER_KUBERNETES_IMAGE", "", {"SYNFARM_TRAINER_LAUNCHER": "kubernetes"}),
+        ("SYNFARM_TRAINER_LEASE_DIR", "/dev/null", {"SYNFARM_TRAINER_DEVICES": "0"}),
     ],
 )
 def test_a_setting_that_is_refused_is_named(
@@ -27,8 +28,9 @@ def test_a_setting_that_is_refused_is_named(
             told.append(f"{event}: {error}; {next_step}")
 
     # How this process logs, other tests may have set, to streams that are closed by now.
-    monkeypatch.setattr(service, "configure_logging", lambda *args, **options: None)
-    monkeypatch.setattr(starting, "get_logger", lambda name: Log())
+    for module in (service, starting):
+        monkeypatch.setattr(module, "configure_logging", lambda *args, **options: None)
+        monkeypatch.setattr(module, "get_logger", lambda name: Log())
     for key, text in {name: value, **more}.items():
         monkeypatch.setenv(key, text)
     monkeypatch.setattr(service, "open_proven", lambda settings: None)
