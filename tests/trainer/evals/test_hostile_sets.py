@@ -63,8 +63,8 @@ def member(name: str, data: bytes = b"", **more: object) -> tuple[tarfile.TarInf
 @pytest.mark.parametrize(
     ("bad", "told"),
     [
-        (member("b.png", type=tarfile.SYMTYPE, linkname="/etc/passwd"), r"'b\.png' is a link"),
-        (member("b.cls", type=tarfile.LNKTYPE, linkname="../../x"), r"'b\.cls' is a link"),
+        (member("b.png", type=tarfile.SYMTYPE, linkname="/etc/passwd"), r"^[^(]*: 'b\.png' is a link"),
+        (member("b.cls", type=tarfile.LNKTYPE, linkname="../../x"), r"^[^(]*: 'b\.cls' is a link"),
         (member("b.json", b"[" * 200_000), r"b\.json cannot be read"),
         (member("b.cls", b"x" * 2_000_000), r"'b\.cls' has 2000000 bytes"),
         (member("b.cls", type=tarfile.GNUTYPE_SPARSE), r"'b\.cls' is a sparse file"),
