@@ -81,6 +81,19 @@ def test_links_out_of_the_folder_are_taken_where_that_is_asked_for(folder: Any, 
     assert not told
 
 
+@pytest.mark.parametrize("follow_links", [False, True])
+def test_links_to_themselves_cost_themselves(folder: Any, follow_links: bool) -> None:
+    root = folder(("owl",), 4)
+    (root / "owl" / "0.txt").symlink_to("0.txt")
+    (root / "owl" / "1.txt").symlink_to("2.jpg/x")
+    (root / "owl" / "ring.jpg").symlink_to("ring.jpg")
+    (root / "ring").symlink_to("ring")
+    told, _ = taken(root, follow_links=follow_links)
+    assert told == dict.fromkeys(
+        ("owl/0.txt", "owl/1.txt"), "is a link that leads nowhere; the image's class stands in"
+    )
+
+
 @pytest.mark.parametrize("concepts", [ConceptsFrom.FOLDER, ConceptsFrom.CLS])
 def test_pipes_and_files_without_an_end_are_not_waited_for(folder: Any, concepts: ConceptsFrom) -> None:
     root = folder(("owl",), 6)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from synfarm.importing.listing import (
+    NOWHERE,
     SUFFIXES,
     TEXTS,
     ConceptsFrom,
@@ -16,12 +18,14 @@ from synfarm.importing.listing import (
     Listing,
     Place,
     class_in,
+    leads_out,
     printable,
     too_large,
 )
 
 __all__ = ["list_folder"]
 
+_NOWHERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 _SPLITS = {"train", "training", "val", "valid", "validation", "test"}
 
 
@@ -71,9 +75,7 @@ class _Lister:
 
     def astray(self, path: Path) -> str | None:
         """Why a file or a folder is not to be read; None: it is."""
-        if not self._follow and path.is_symlink() and not path.resolve().is_relative_to(self._whole):
-            return "is a link that leads out of the folder; with --follow-links it is taken"
-        return None
+        return None if self._follow else leads_out(path, self._whole)
 
     def add(self, folder: Path, concept: str | None) -> None:
         """Images of a folder, each of this class unless it is to be looked for elsewhere."""
@@ -123,8 +125,10 @@ class _Lister:
             raise ValueError(why)
         try:
             status = path.stat()
-        except FileNotFoundError:
-            raise ValueError("is a link that leads nowhere") from None
+        except OSError as error:
+            if error.errno not in _NOWHERE:
+                raise
+            raise ValueError(NOWHERE) from None
         if not stat.S_ISREG(status.st_mode):
             raise ValueError("is no plain file")  # to open a pipe is to wait for whoever writes to it
         return Place(path, status.st_size)

@@ -11,6 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 
 __all__ = [
+    "NOWHERE",
     "SUFFIXES",
     "TEXTS",
     "ConceptsFrom",
@@ -20,6 +21,7 @@ __all__ = [
     "Place",
     "caption_in",
     "class_in",
+    "leads_out",
     "printable",
     "too_large",
 ]
@@ -27,6 +29,7 @@ __all__ = [
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 TEXTS = (".txt", ".json")
 """Endings of what may hold an image's caption, the first one first."""
+NOWHERE = "is a link that leads nowhere"
 _MOST_OF_IMAGE = 256 * 1024 * 1024
 """Bytes of an image's file: what 80 million pixels of PNG take at the most."""
 _MOST_OF_TEXT = 1024 * 1024
@@ -115,6 +118,19 @@ def printable(name: str | Path) -> str:
     """A file's name as text that any store, terminal and JSON takes: what cannot be printed as ``\\xff`` or ``\\n``."""
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
+
+def leads_out(path: Path, whole: Path) -> str | None:
+    """Why a file or a folder in ``whole``, a resolved path, is not to be read unless links are followed; None: it is.
+
+    A stranger may have made the folder, and links in it to the machine's own files.
+    """
+    try:
+        if path.is_symlink() and not path.resolve().is_relative_to(whole):
+            return "is a link that leads out of the folder; with --follow-links it is taken"
+    except RuntimeError:  # it leads to itself
+        return NOWHERE
+    return None
 
 
 def class_in(data: bytes, suffix: str) -> str | None:
