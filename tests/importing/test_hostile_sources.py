@@ -81,6 +81,30 @@ def test_links_out_of_the_folder_are_taken_where_that_is_asked_for(folder: Any, 
     assert not told
 
 
+@pytest.mark.parametrize("alone", [False, True])
+def test_tars_outside_of_the_folder_are_not_read(tmp_path: Path, picture: Any, outside: Path, alone: bool) -> None:
+    def write(tar: Path, name: str, number: int) -> None:
+        with tarfile.open(tar, "w") as file:
+            info = tarfile.TarInfo(name)
+            info.size = len(data := picture(number))
+            file.addfile(info, io.BytesIO(data))
+
+    root = tmp_path / "tars"
+    root.mkdir()
+    write(outside / "private.tar", "secret.jpg", 1)
+    (root / "b.tar").symlink_to("../outside/private.tar")
+    if alone:
+        with pytest.raises(ImportRefused, match=r"b\.tar is a link that leads out of the folder"):
+            plan_import([root])
+    else:
+        write(root / "a.tar", "owl.jpg", 2)
+        (root / "c.tar").symlink_to("a.tar")
+        plan = plan_import([root])
+        assert [item.name for item in plan.items] == ["a.tar/owl.jpg"]
+        assert dict(plan.left_out)["b.tar"] == "is a link that leads out of the folder; with --follow-links it is taken"
+    assert any(item.name == "b.tar/secret.jpg" for item in plan_import([root], follow_links=True).items)
+
+
 @pytest.mark.parametrize("follow_links", [False, True])
 def test_links_to_themselves_cost_themselves(folder: Any, follow_links: bool) -> None:
     root = folder(("owl",), 4)

@@ -11,7 +11,7 @@ from typing import Literal
 from synfarm.contracts.concepts import Concept, is_phrase
 from synfarm.contracts.imports import ImportRef
 from synfarm.importing.folders import list_folder
-from synfarm.importing.listing import ConceptsFrom, ImportRefused, Item, Listing, printable
+from synfarm.importing.listing import ConceptsFrom, ImportRefused, Item, Listing, leads_out, printable
 from synfarm.importing.tars import list_tars
 
 __all__ = ["ImportPlan", "plan_import"]
@@ -92,7 +92,11 @@ def _listed(
     below = [path for path in folders[0].iterdir() if not path.name.startswith(".")]
     tars = [path for path in below if path.suffix == ".tar" and path.is_file()]
     if tars and not any(path.is_dir() for path in below):
-        return "tars", list_tars(tars, concepts)
+        astray = {} if follow_links else {path: leads_out(path, folders[0].resolve()) for path in tars}
+        there = [path for path in tars if astray.get(path) is None]
+        listing = list_tars(there, concepts) if there else Listing()
+        listing.left_out += [(printable(path.name), why) for path, why in astray.items() if why is not None]
+        return "tars", listing
     return "folder", list_folder(folders[0], concepts or ConceptsFrom.FOLDER, follow_links=follow_links)
 
 
