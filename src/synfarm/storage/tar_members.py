@@ -49,7 +49,17 @@ def tar_members(file: BinaryIO, left_out: Callable[[str, str], None] | None = No
     Raises:
         TarDamaged: after the members before the damage.
         OSError: it cannot be read.
+        Exception: whatever ``left_out`` raises.
     """
+    for member, why in _told(file):
+        if why is None:
+            yield member
+        elif left_out is not None:
+            left_out(member.name, why)
+
+
+def _told(file: BinaryIO) -> Iterator[tuple[TarMember, str | None]]:
+    """All but folders, each with why it is none of the tar's plain files."""
     reader = _Headers(file)
     try:
         with tarfile.open(fileobj=reader, mode="r:") as tar:  # type: ignore[call-overload]  # read, seek and tell do
@@ -65,12 +75,11 @@ def tar_members(file: BinaryIO, left_out: Callable[[str, str], None] | None = No
                 if member.isdir():
                     continue
                 if (why := _not_plain(member)) is not None:
-                    if left_out is not None:
-                        left_out(member.name, why)
+                    yield TarMember(member.name, member.offset_data, 0), why
                     continue
                 if member.offset_data + member.size > reader.size:
                     raise TarDamaged(f"unexpected end: a member claims {member.size} bytes, and is not so long")
-                yield TarMember(member.name, member.offset_data, member.size)
+                yield TarMember(member.name, member.offset_data, member.size), None
             _check_end(reader, tar.offset)
     except _BROKEN as error:
         raise error if isinstance(error, TarDamaged) else TarDamaged(str(error) or type(error).__name__) from error

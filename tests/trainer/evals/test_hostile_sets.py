@@ -75,8 +75,9 @@ def test_a_bad_member_of_a_tar_is_named(tmp_path: Path, bad: tuple[tarfile.TarIn
     with tarfile.open(tmp_path / "all.tar", "w") as tar:
         for info, data in (member("../a.png", picture()), member("../a.cls", b"1" * 9000), bad):
             tar.addfile(info, io.BytesIO(data))
-    with little_memory(), pytest.raises(SetInvalid, match=told):
+    with little_memory(), pytest.raises(SetInvalid, match=told) as caught:
         open_set(tmp_path)
+    assert str(caught.value).count("all.tar: ") == 1
 
 
 @pytest.mark.parametrize("data", [claiming(65_535, 65_535), claiming(12_000, 9000), b"%!PS-Adobe-3.0 EPSF-3.0\n"])
