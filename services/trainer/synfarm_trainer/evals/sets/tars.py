@@ -75,6 +75,8 @@ def _items(tar: Path) -> Iterator[tuple[_Place, str]]:
         if PurePosixPath(name).suffix.lower() in (*SUFFIXES, _CLASS, ".json"):
             refused.append(f"{tar}: {name!r} {why}; write the tar with the files themselves")
 
+    if not tar.is_file():
+        raise SetInvalid(f"{tar}: is no plain file; copy the tar itself to there")
     try:
         with tar.open("rb") as file:
             for member in tar_members(file, refuse):

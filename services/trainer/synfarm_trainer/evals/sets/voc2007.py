@@ -10,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from synfarm_trainer.evals.sets.gathering import read_image
+from synfarm_trainer.evals.sets.gathering import plain_bytes, read_image
 from synfarm_trainer.evals.sets.labelled import LabelledSet, SetInvalid, Split
 
 __all__ = ["is_voc", "open_voc"]
 
 _SPLITS = ("train", "val", "test")
+_MOST_OF_LIST = 64 * 1024 * 1024
+"""Bytes of a list of images; the longest of the set has some 80,000."""
 
 
 def _inner(place: Path) -> Path:
@@ -53,7 +55,7 @@ def _split(root: Path, classes: list[str], split: str) -> Split:
     columns: list[dict[str, int]] = []
     for name in classes:
         try:
-            text = _list(root, name, split).read_text()
+            text = plain_bytes(_list(root, name, split), _MOST_OF_LIST).decode()
         except (OSError, ValueError) as error:
             raise SetInvalid(f"{_list(root, name, split)}: cannot be read ({error}); unpack the set again") from error
         words = [line.split() for line in text.splitlines() if line.strip()]
