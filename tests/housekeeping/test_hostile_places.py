@@ -107,7 +107,10 @@ def test_a_backup_is_written_by_no_link(memory: MemoryStore, made: Any, tmp_path
     (backup / "jobs").unlink()
     (backup / key).parent.mkdir(parents=True)
     (backup / key).with_name(f".{Path(key).name}.synfarm-part").symlink_to(outside / "mine")
+    last = layout.job(JOB)
+    (backup / last).with_name(f".{Path(last).name}.synfarm-part").hardlink_to(outside / "mine")
     back_up(memory, JOB, FolderShelf(backup))
+    assert (backup / last).stat().st_mode & 0o777 == 0o600
     (backup / key).unlink()
     (backup / key).symlink_to(outside / "mine")
     with pytest.raises(BackupFailed, match="is a link or no plain file"):

@@ -79,11 +79,9 @@ class FolderShelf(Shelf):
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}{_PART}")
-        try:
-            self._size(part)
-        except BackupFailed:
-            part.unlink()
-        with open(part, "wb", opener=_for_its_owner) as file:
+        # Never into what lies there: it may have another name elsewhere, or be open to others.
+        part.unlink(missing_ok=True)
+        with open(part, "xb", opener=_for_its_owner) as file:
             shutil.copyfileobj(source, file)
             file.flush()
             os.fsync(file.fileno())
@@ -149,7 +147,7 @@ def _pieces_of(file: BinaryIO) -> Iterator[bytes]:
 
 def _for_its_owner(path: str, flags: int) -> int:
     """A job's webhook holds a secret."""
-    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+    return os.open(path, flags, 0o600)
 
 
 @dataclass(frozen=True, slots=True)
