@@ -180,6 +180,24 @@ def test_nobody_waits_for_a_thread_that_has_ended() -> None:
     assert bench.prefetch.captions(task(2)) == b"2"
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_nobody_waits_for_a_thread_that_broke() -> None:
+    bench, got = Bench(), list[bytes]()
+
+    def broken(operation: str, key: str) -> None:
+        raise LookupError("a defect")
+
+    bench.store.fault = broken
+    bench.prefetch.start()
+    with bench.prefetch.unit():
+        bench.prefetch._thread.join(60)
+    bench.store.fault = None
+    waiting = threading.Thread(target=lambda: got.append(bench.prefetch.captions(task(3))), daemon=True)
+    waiting.start()
+    waiting.join(20)
+    assert got == [b"3"]
+
+
 def test_the_device_clock_counts_waiting_messages_and_units_and_not_an_empty_queue() -> None:
     now = [0.0]
     clock = DeviceClock(lambda: now[0])

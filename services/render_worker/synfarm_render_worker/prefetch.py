@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -134,9 +134,13 @@ class CaptionPrefetch:
         self._messages = bool(tasks)
         self._seen(self._messages)
         # All are placed first: a unit that comes before its captions waits for them here and does not ask again.
-        for task, reading in [(task, reading) for task in tasks if (reading := self._guess(task)) is not None]:
-            self._fetch_claimed()
-            self._fetch(task, reading)
+        placed = [(task, reading) for task in tasks if (reading := self._guess(task)) is not None]
+        try:
+            for task, reading in placed:
+                self._fetch_claimed()
+                self._fetch(task, reading)
+        finally:
+            _leave(reading for _, reading in placed)
 
     def _guess(self, task: UnitTask) -> _Reading | None:
         """Room for a unit's captions, at the cost of the oldest; None if they are here, or a guess is not due."""
@@ -196,5 +200,11 @@ class CaptionPrefetch:
             self._stopped = True
             with self._lock:
                 left = [*self._claimed]
-            for _, reading in left:  # nobody waits for what is not read any more
-                reading.data.set_result(None)
+            _leave(reading for _, reading in left)
+
+
+def _leave(readings: Iterable[_Reading]) -> None:
+    """Nobody waits for what is not read any more."""
+    for reading in readings:
+        if not reading.data.done():
+            reading.data.set_result(None)
