@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,9 @@ class ModelFiles:
         if not found.exists():
             return None
         folder = found.resolve()
-        for path in (folder, *folder.rglob("*")):
-            if not path.resolve().is_relative_to(root):
+        # The folder itself first: of one that lies elsewhere nothing is listed.
+        for path in chain((folder,), folder.rglob("*")):
+            if not _lies_in(root, path):
                 raise EnvironmentFault(
                     f"{field}.model: {model!r} has a link that leads out of SYNFARM_RENDER_MODELS "
                     f"({path.relative_to(root) if path.is_relative_to(root) else path.name}); copy the files into it"
@@ -75,6 +77,13 @@ class ModelFiles:
         if not folder.is_dir():
             raise EnvironmentFault(f"{field}.model: {model!r} is a file; name the folder that it lies in")
         return folder
+
+
+def _lies_in(root: Path, path: Path) -> bool:
+    try:
+        return path.resolve().is_relative_to(root)
+    except RuntimeError:  # a link that leads to itself leads to no file of the model
+        return False
 
 
 def fetch_model(

@@ -108,7 +108,9 @@ def test_no_way_out_of_the_folder_of_models(tmp_path: Path) -> None:
     (root / "inside").symlink_to(root / "real")
     (root / "real").mkdir()
     (root / "file").write_text("")
-    for name in ("link", "folder"):
+    (root / "ring").mkdir()
+    (root / "ring" / "x").symlink_to("x")
+    for name in ("link", "folder", "ring"):
         with pytest.raises(EnvironmentFault, match=rf"'{name}' has a link that leads out of SYNFARM_RENDER_MODELS"):
             find(name, None, root)
     assert find("inside", None, root) == (root / "real").resolve()
