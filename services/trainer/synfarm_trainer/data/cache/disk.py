@@ -24,6 +24,8 @@ from synfarm_trainer.data.cache.locks import ByteLocks, try_lock
 __all__ = ["DiskCache"]
 
 _log = get_logger(__name__)
+_NO_DRAFT = {errno.ENOENT, errno.ELOOP, errno.EISDIR}
+"""It is gone, or it is a link or a folder, which nobody of ours has made."""
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _ROOM = 0
 """The lock of making room; those of shards lie above it."""
@@ -145,14 +147,15 @@ class DiskCache:
             while written < len(view):
                 written += os.pwrite(handle, view[written:], written)
             path = self._path(ref)
-            path.parent.mkdir(exist_ok=True)
+            _own_folder(path.parent)
             draft.rename(path)
 
     @contextmanager
     def _draft(self, ref: ShardRef, size: int, *, full: bool) -> Iterator[tuple[int, Path]]:
         """A file of its final length, which counts as kept from here on, locked as long as its writer lives."""
         drafts = self._folder / "new"
-        drafts.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        _own_folder(drafts)
         with self._locks.hold(_ROOM, seconds=_ROOM_SECONDS) as room:
             if room is None:
                 raise TimeoutError(f"another process has held {self._folder}/lock for {_ROOM_SECONDS:g} s")
@@ -212,18 +215,22 @@ class DiskCache:
         return system.f_bavail * system.f_frsize - spare
 
     def _kept(self) -> Iterator[_Kept]:
-        for path in self._folder.glob("[0-9a-f][0-9a-f]/*.tar"):
-            with suppress(FileNotFoundError):
-                status = path.stat()
-                yield _Kept(status.st_mtime, status.st_size, path)
+        for folder in self._folder.glob("[0-9a-f][0-9a-f]"):
+            # What lies behind a link is another's, and would be dropped.
+            for path in () if folder.is_symlink() else folder.glob("*.tar"):
+                with suppress(FileNotFoundError):
+                    status = path.lstat()
+                    yield _Kept(status.st_mtime, status.st_size, path)
 
     def _sweep(self) -> int:
         """Remove drafts of writers that are gone; bytes of those that live."""
         living = 0
         for path in (self._folder / "new").iterdir():
             try:
-                handle = os.open(path, os.O_RDWR)
-            except FileNotFoundError:
+                handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+            except OSError as error:
+                if error.errno not in _NO_DRAFT:
+                    raise
                 continue
             try:
                 if try_lock(handle, 0):
@@ -233,6 +240,13 @@ class DiskCache:
             finally:
                 os.close(handle)
         return living
+
+
+def _own_folder(folder: Path) -> None:
+    """Make it; a link in its place leads to another's files, among which nothing is to be written or dropped."""
+    if folder.is_symlink():
+        folder.unlink()
+    folder.mkdir(exist_ok=True)
 
 
 def _read_total(room: int) -> int | None:
