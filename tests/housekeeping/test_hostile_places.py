@@ -151,6 +151,23 @@ def pax(record: bytes, size: int | None = None) -> bytes:
     return info.tobuf(tarfile.GNU_FORMAT) + record + bytes(-len(record) % tarfile.BLOCKSIZE)
 
 
+@pytest.mark.parametrize(("kind", "what"), [(tarfile.DIRTYPE, "is a folder"), (tarfile.SYMTYPE, "is a link")])
+def test_what_no_row_names_is_a_finding_in_a_tar(memory: MemoryStore, made: Any, kind: bytes, what: str) -> None:
+    more = tarfile.TarInfo("more")
+    more.type = kind
+    for unit in range(made.spec.units):
+        shard = made.shard(unit)
+        if unit == 1:
+            data = shard.data.rstrip(b"\0")
+            data += bytes(-len(data) % tarfile.BLOCKSIZE) + more.tobuf() + bytes(2 * tarfile.BLOCKSIZE)
+            shard = replace(shard, data=data, sha256=sha256(data).hexdigest())
+        made.commit(unit, shard)
+    made.end()
+    (finding,) = verify(memory, JOB).findings
+    assert (finding.fault, finding.unit) == (Fault.SHARD_DISAGREES, 1)
+    assert finding.what == f"in the tar 'more' {what}"
+
+
 @pytest.mark.parametrize(
     "lie", [pax(b"12 size=abc\n"), pax(b"x", 1 << 60), pax(b"1" * 90_000), pax(b"9 a=bcd\n") * 400]
 )

@@ -19,6 +19,7 @@ __all__ = ["TarDamaged", "TarMember", "tar_members"]
 _MOST_OF_HEADERS = 256 * 1024
 """Bytes of all headers of one member: names are of 4 KiB at most, extended attributes of 64."""
 _LONG_NUMBER = re.compile(rb"[0-9]{500}")
+_FOLDER = "is a folder"
 _MOST_KEPT = 100
 """Settings that hold for all members behind them."""
 _BROKEN = (tarfile.TarError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -39,12 +40,15 @@ class TarMember:
     size: int
 
 
-def tar_members(file: BinaryIO, left_out: Callable[[str, str], None] | None = None) -> Iterator[TarMember]:
+def tar_members(
+    file: BinaryIO, left_out: Callable[[str, str], None] | None = None, *, folders: bool = False
+) -> Iterator[TarMember]:
     """Plain files of an uncompressed tar in their order.
 
     Args:
         file: seekable; it may be read elsewhere between two members.
-        left_out: told (name, why) of what is no file with bytes of its own; folders are not told.
+        left_out: told (name, why) of what is no file with bytes of its own.
+        folders: tell those too, which many tars hold for nothing.
 
     Raises:
         TarDamaged: after the members before the damage.
@@ -54,12 +58,12 @@ def tar_members(file: BinaryIO, left_out: Callable[[str, str], None] | None = No
     for member, why in _told(file):
         if why is None:
             yield member
-        elif left_out is not None:
+        elif left_out is not None and (folders or why != _FOLDER):
             left_out(member.name, why)
 
 
 def _told(file: BinaryIO) -> Iterator[tuple[TarMember, str | None]]:
-    """All but folders, each with why it is none of the tar's plain files."""
+    """Each member, and why it is none of the tar's plain files."""
     reader = _Headers(file)
     try:
         with tarfile.open(fileobj=reader, mode="r:") as tar:  # type: ignore[call-overload]  # read, seek and tell do
@@ -72,8 +76,6 @@ def _told(file: BinaryIO) -> Iterator[tuple[TarMember, str | None]]:
                 tar.members = []  # they would be kept, a kilobyte each
                 if member.size < 0 or tar.offset <= member.offset or len(tar.pax_headers) > _MOST_KEPT:
                     raise TarDamaged(f"a header at byte {member.offset} makes no sense")
-                if member.isdir():
-                    continue
                 if (why := _not_plain(member)) is not None:
                     yield TarMember(member.name, member.offset_data, 0), why
                     continue
@@ -86,6 +88,8 @@ def _told(file: BinaryIO) -> Iterator[tuple[TarMember, str | None]]:
 
 
 def _not_plain(member: tarfile.TarInfo) -> str | None:
+    if member.isdir():
+        return _FOLDER
     if member.issym() or member.islnk():
         return "is a link"
     if member.issparse():

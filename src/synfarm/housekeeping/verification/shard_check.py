@@ -81,7 +81,7 @@ def _members_fault(data: bytes, rows: Sequence[GroupRow]) -> str | None:
     """Whether the tar, as any tar tool sees it, holds the members of the rows and nothing else, in their order."""
     odd: list[str] = []
     try:
-        members = tar_members(io.BytesIO(data), lambda name, why: odd.append(f"{name[:200]!r} {why}"))
+        members = tar_members(io.BytesIO(data), lambda name, why: odd.append(f"{name[:200]!r} {why}"), folders=True)
         found = [(member.name, member.offset, member.size) for member in members]
     except TarDamaged as error:
         return f"no tar: {error}"
