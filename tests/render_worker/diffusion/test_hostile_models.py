@@ -46,6 +46,7 @@ def own_code(folder: Path) -> None:
             lambda f: (f / "model_index.json").write_text('{"../other": ["diffusers", "X"]}'),
             r"has no part '\.\./other'",
         ),
+        (lambda f: (f / "model_index.json").write_text('{"../other": 1}'), r"has no part '\.\./other'"),
         (own_code, r"'mine' cannot be loaded here"),
     ],
 )

@@ -34,10 +34,12 @@ def checked_index(folder: Path, name: str) -> dict[str, Any]:
             "save it by save_pretrained(), or choose another model"
         ) from error
     for part, kind in index.items():
-        if part.startswith("_") or part == "safety_checker" or not isinstance(kind, list) or None in kind:
+        if part.startswith("_") or part == "safety_checker":
             continue
-        if Path(part).name != part:
+        if Path(part).name != part:  # of whatever kind: weights are looked for below each
             raise EnvironmentFault(f"render.model: {name!r} has no part {part[:80]!r}; fetch the model's files again")
+        if not isinstance(kind, list) or None in kind:
+            continue
         _check_part(folder / part, f"{name}/{part}")
     return index
 
