@@ -68,12 +68,10 @@ def _read(place: _Place) -> Image.Image:
 
 def _items(tar: Path) -> Iterator[tuple[_Place, str]]:
     samples: dict[str, _Sample] = {}
-    refused: list[str] = []
 
     def refuse(name: str, why: str) -> None:
-        # Raised after the members are read: while they are, any error is the tar's.
         if PurePosixPath(name).suffix.lower() in (*SUFFIXES, _CLASS, ".json"):
-            refused.append(f"{tar}: {name!r} {why}; write the tar with the files themselves")
+            raise SetInvalid(f"{tar}: {name!r} {why}; write the tar with the files themselves")
 
     if not tar.is_file():
         raise SetInvalid(f"{tar}: is no plain file; copy the tar itself to there")
@@ -96,8 +94,6 @@ def _items(tar: Path) -> Iterator[tuple[_Place, str]]:
                     sample.label = _label(file.read(member.size), path, tar) or sample.label
     except TarDamaged as error:
         raise SetInvalid(f"{tar}: is no tar, or cut off ({error}); copy it again") from error
-    if refused:
-        raise SetInvalid(refused[0])
     for name, sample in samples.items():
         if sample.images and sample.label is None:
             raise SetInvalid(f"{tar}: {name} has no class; put it into {name}.cls")
