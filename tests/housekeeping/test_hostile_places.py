@@ -19,7 +19,7 @@ from synfarm.contracts.housekeeping import Fault
 from synfarm.housekeeping.backup.backing_up import back_up
 from synfarm.housekeeping.backup.index import index_key
 from synfarm.housekeeping.backup.restoring import restore
-from synfarm.housekeeping.backup.shelf import BackupFailed, FolderShelf, StoreShelf
+from synfarm.housekeeping.backup.shelf import BackupFailed, BackupRefused, FolderShelf, StoreShelf
 from synfarm.housekeeping.exporting.destination import ExportRefused, FolderDestination
 from synfarm.housekeeping.exporting.export import ExportFailed, export
 from synfarm.housekeeping.verification.verifying import verify
@@ -34,6 +34,14 @@ def backup(memory: MemoryStore, made: Any, tmp_path: Path) -> Path:
     made.complete()
     back_up(memory, JOB, FolderShelf(tmp_path / "backup"))
     return tmp_path / "backup"
+
+
+def test_a_folder_has_one_backup_at_a_time(memory: MemoryStore, made: Any, tmp_path: Path) -> None:
+    made.complete()
+    shelf = FolderShelf(tmp_path / "backup")
+    with shelf.hold(), pytest.raises(BackupRefused, match=r"another backup writes to .*: wait for it"):
+        back_up(memory, JOB, FolderShelf(tmp_path / "backup"))
+    back_up(memory, JOB, shelf)
 
 
 def link(path: Path, to: str) -> None:

@@ -28,10 +28,11 @@ def back_up(
 
     Raises:
         NoSuchJob, BackupRefused, BackupFailed, ManifestDamaged, StoreUnavailable, StoreRefused, OSError: as
-            :func:`backup_job` and :func:`backup_run`.
+            :func:`backup_job` and :func:`backup_run`. BackupRefused also while another one writes there.
     """
-    if store.head(layout.run(name)) is None:
-        return [backup_job(store, name, shelf, prove=prove, threads=threads, progress=progress)]
-    run = backup_run(store, name, shelf, prove=prove, threads=threads, progress=progress)
-    jobs = [backup_job(store, job, shelf, prove=prove, threads=threads, progress=progress) for job in run.jobs]
-    return [run, *jobs]
+    with shelf.hold():
+        if store.head(layout.run(name)) is None:
+            return [backup_job(store, name, shelf, prove=prove, threads=threads, progress=progress)]
+        run = backup_run(store, name, shelf, prove=prove, threads=threads, progress=progress)
+        jobs = [backup_job(store, job, shelf, prove=prove, threads=threads, progress=progress) for job in run.jobs]
+        return [run, *jobs]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import shutil
 import stat
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -42,6 +44,13 @@ class Shelf(Protocol):
     where: str
     """For people."""
 
+    def hold(self) -> AbstractContextManager[None]:
+        """Keep other writers away.
+
+        Raises:
+            BackupRefused: another backup is writing there.
+        """
+
     def put(self, key: str, data: bytes) -> None: ...
 
     def put_file(self, key: str, path: Path) -> None:
@@ -67,6 +76,20 @@ class FolderShelf(Shelf):
 
     def __init__(self, root: Path) -> None:
         self._root, self.where = root, str(root)
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        # Of two that write one file, one would put the other's in its place while it is half-written.
+        self._root.mkdir(exist_ok=True)
+        handle = os.open(self._root, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BackupRefused(f"another backup writes to {self.where}: wait for it, or name another.") from None
+            yield
+        finally:
+            os.close(handle)
 
     def put(self, key: str, data: bytes) -> None:
         self._write(key, io.BytesIO(data))
@@ -156,6 +179,9 @@ class StoreShelf(Shelf):
 
     store: ObjectStore
     where: str
+
+    def hold(self) -> AbstractContextManager[None]:
+        return nullcontext()  # an object is there whole or not, whoever writes it
 
     def put(self, key: str, data: bytes) -> None:
         try:
