@@ -201,6 +201,26 @@ def test_the_contract_of_a_commit_is_what_is_stored(group: Any) -> None:
     assert CheckpointCommit.from_bytes(store.get(layout.checkpoint_commit(RUN, 4, 0))) == commit
 
 
+@pytest.mark.parametrize("wrong", ["twice", "empty"])
+def test_a_commit_that_no_trainer_writes_is_passed_over(group: Any, wrong: str) -> None:
+    store = MemoryStore()
+    ranks = group(store)
+    for step in (3, 4):
+        ranks.save(step)
+        ranks.drain()
+    key = layout.checkpoint_commit(RUN, 4, 0)
+    commit = CheckpointCommit.from_bytes(store.get(key))
+    first, *others = commit.files
+    empty = first.model_copy(update={"size": 0, "sha256": hashlib.sha256(b"").hexdigest()})
+    files = (first, *commit.files) if wrong == "twice" else (empty, *others)
+    store.put(key, commit.model_copy(update={"files": files}).to_bytes())
+    if wrong == "empty":
+        store.put(first.key, b"")
+    found = ranks.stores[0].newest()
+    assert found is not None
+    assert found[:2] == (0, 3)
+
+
 def test_files_of_a_checkpoint_are_read_several_at_a_time(group: Any, state: State) -> None:
     store = MemoryStore()
     ranks = group(store, world=2)

@@ -161,8 +161,9 @@ class CheckpointStore:
         key = layout.checkpoint_commit(self.run, step, attempt)
         try:
             commit = CheckpointCommit.from_bytes(patiently(self.store.get, key))
-            for file in commit.files:
-                layout.parse_checkpoint(file.key)
+            names = [layout.parse_checkpoint(file.key)[2] for file in commit.files]
+            if len(set(names)) < len(names) or not all(file.size for file in commit.files):
+                raise ValueError("it names a file twice, or an empty one")
         except (ObjectMissing, StoreDamaged, ValueError) as error:
             raise CheckpointInvalid(f"{key}: {error}") from error
         return commit
