@@ -26,6 +26,7 @@ lint: setup ## ruff, mypy strict, import rules, dependency check, file lengths, 
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+	.venv/bin/mypy scripts/*.py
 	.venv/bin/lint-imports --no-logo
 	.venv/bin/deptry src services
 	$(PY) scripts/check_tree.py
@@ -38,6 +39,7 @@ format: setup ## let ruff rewrite the files
 
 type: setup ## mypy strict alone
 	.venv/bin/mypy
+	.venv/bin/mypy scripts/*.py
 
 test: setup ## all tests but those of `make test-extras` and `make test-long`, with coverage; starts the servers that it needs
 	$(PY) -m pytest -m "not extras and not long" -n 3 --dist load --maxschedchunk 2 --cov --cov-report=term $(ARGS)

@@ -99,7 +99,7 @@ class Groups:
         place = self._wordnet.nearest(synset, self._named)
         if place is None:
             raise ValueError(f"{synset} has no group: does one name 'entity.1'?")
-        return self.names[place]
+        return str(self.names[place])
 
 
 def in1k(packages: Packages, wordnet: WordNet, groups: Groups) -> Built:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from synfarm.report.charts.scales import axis
+from synfarm.report.charts.scales import LinearScale, axis
 from synfarm.report.charts.svg import add, figure, path, to_markup
 
 COLUMN, LINE = 58.0, 30.0
@@ -93,7 +93,7 @@ def chart(key: str, panel: dict[str, Any], lines: list[Line], window: Window) ->
     y_axis = axis([*values, *([defaults["max"]] if "max" in defaults else [])], zero=defaults.get("min") == 0, count=4)
     labels = [shown(tick, defaults["unit"]) for tick in y_axis.ticks]
     left = max(48.0, 14 + LETTER * max(map(len, labels)))
-    x = lambda at: left + (at - window.begin) / (window.end - window.begin) * (width - left - 6)  # noqa: E731
+    x = LinearScale(window.begin, window.end, left, width - 6)
     y = y_axis.scale(height - 20, 8)
     root = figure(key, width, height, title=panel["title"], description=panel["description"])
     for tick, label in zip(y_axis.ticks, labels, strict=True):

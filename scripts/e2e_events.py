@@ -36,7 +36,7 @@ class Following(threading.Thread):
         return sorted({one for one in self.ids if self.ids.count(one) > 1})
 
     def run(self) -> None:
-        while not self.ended and not self._stopped:
+        while not self._is_over():
             command = ["curl", "--silent", "--no-buffer", "--fail", "--noproxy", "*", "--max-time", "60", self._url]
             if self.ids:
                 command += ["--header", f"Last-Event-ID: {self.ids[-1]}"]
@@ -50,12 +50,15 @@ class Following(threading.Thread):
                     elif line.strip() == "" and data:
                         self._take(json.loads(data))
                         data = ""
-                    if self.ended or self._stopped:
+                    if self._is_over():
                         curl.kill()
-            if not self.ended and not self._stopped:
+            if not self._is_over():
                 # Our own bound ends a connection too, and proves nothing.
                 self.breaks += curl.returncode != _TIMED_OUT
                 time.sleep(0.2)
+
+    def _is_over(self) -> bool:
+        return self.ended or self._stopped
 
     def _take(self, event: dict[str, Any]) -> None:
         if event["type"] == "reset":  # the whole state; its id may be one that was told before

@@ -11,7 +11,8 @@ from typing import TypeVar
 
 import httpx
 import prometheus_checks
-from dashboards_page import BOARDS, NoAnswer, Window
+from dashboard_panels import Window
+from dashboards_page import BOARDS, NoAnswer
 from e2e_stack import ROOT, Failed, Stack, until
 from pictures import NoPicture, chromium, keep
 

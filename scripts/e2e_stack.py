@@ -190,7 +190,8 @@ class Stack:
     def phase(self, name: str) -> Iterator[list[str]]:
         """Time a step; what is put into the list stands beside it in the table."""
         say(f"== {name}")
-        began, notes = time.monotonic(), []
+        began = time.monotonic()
+        notes: list[str] = []
         yield notes
         self.times.append((name, time.monotonic() - began, "; ".join(notes)))
         say(f"   {self.times[-1][1]:.1f} s  {self.times[-1][2]}")

@@ -108,7 +108,7 @@ def _no_redis(_: str) -> None:
 def _of(registry: CollectorRegistry) -> Iterator[Exported]:
     for collector in registry._collector_to_names:  # the library has no public way to a metric's labels
         for family in collector.collect():
-            labels = tuple(getattr(collector, "_labelnames", None) or getattr(family, "_labelnames", ()))
+            labels = tuple(getattr(collector, "_labelnames", None) or getattr(family, "_labelnames", None) or ())
             name = f"{family.name}_total" if family.type == "counter" else family.name
             yield Exported(name, family.type, labels, family.documentation)
 

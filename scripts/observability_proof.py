@@ -22,7 +22,8 @@ from typing import Any
 
 import httpx
 import yaml
-from dashboards_page import NoAnswer, Window
+from dashboard_panels import Window
+from dashboards_page import NoAnswer
 from prometheus_checks import CONFIG, alerts, targets, without_data
 
 from synfarm.cli.demo.options import DemoOptions, job_request

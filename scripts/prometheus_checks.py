@@ -11,7 +11,8 @@ from typing import Any
 
 import httpx
 import yaml
-from dashboards_page import NoAnswer, Window, page
+from dashboard_panels import Window
+from dashboards_page import NoAnswer, page
 
 CONFIG = Path(__file__).resolve().parent.parent / "deploy" / "observability" / "prometheus"
 EMPTY_ON_A_CPU = {"synfarm_trainer_run_mfu", "synfarm_trainer_run_mfu_achievable"}
