@@ -5,11 +5,9 @@ from __future__ import annotations
 import io
 import random
 import tarfile
-import tracemalloc
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
+from tests.little_memory import little_memory
 
 from synfarm.storage.tar_members import TarDamaged, TarMember, tar_members
 
@@ -52,16 +50,6 @@ ONE = member("a.jpg", b"one")
 def listed(data: bytes) -> tuple[list[TarMember], list[tuple[str, str]]]:
     told: list[tuple[str, str]] = []
     return list(tar_members(io.BytesIO(data), lambda *what: told.append(what))), told
-
-
-@contextmanager
-def little_memory(most: int = 4 << 20) -> Iterator[None]:
-    tracemalloc.start()
-    try:
-        yield
-        assert tracemalloc.get_traced_memory()[1] < most
-    finally:
-        tracemalloc.stop()
 
 
 def sparse() -> bytes:

@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import struct
 import tracemalloc
 
 import pytest
-from PIL import Image
+from tests.hostile_pictures import claiming, encoded
 
 from synfarm_trainer.data.decode import decode_image
-
-
-def encoded(kind: str, side: tuple[int, int] = (16, 16)) -> bytes:
-    out = io.BytesIO()
-    Image.new("RGB", side, "red").save(out, kind)
-    return out.getvalue()
-
-
-def claiming(width: int, height: int) -> bytes:
-    """A JPEG of some hundred bytes whose header says that it is as large as that."""
-    data = bytearray(encoded("JPEG"))
-    at = data.index(b"\xff\xc0") + 5
-    data[at : at + 4] = struct.pack(">HH", height, width)
-    return bytes(data)
 
 
 @pytest.mark.parametrize("side", [(65_535, 65_535), (2049, 2048), (12_000, 12_000)])

@@ -7,42 +7,19 @@ import io
 import json
 import os
 import random
-import struct
 import tarfile
-import tracemalloc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from PIL import EpsImagePlugin, Image
+from PIL import EpsImagePlugin
+from tests.hostile_pictures import claiming, encoded
+from tests.little_memory import little_memory
 
 from synfarm_trainer.evals.sets import cifar10
 from synfarm_trainer.evals.sets.labelled import SetInvalid
 from synfarm_trainer.evals.sets.opening import open_set
-
-
-def picture(kind: str = "PNG", side: tuple[int, int] = (16, 16)) -> bytes:
-    out = io.BytesIO()
-    Image.new("RGB", side, "red").save(out, kind)
-    return out.getvalue()
-
-
-def claiming(width: int, height: int) -> bytes:
-    data = bytearray(picture("JPEG"))
-    at = data.index(b"\xff\xc0") + 5
-    data[at : at + 4] = struct.pack(">HH", height, width)
-    return bytes(data)
-
-
-@contextmanager
-def little_memory(most: int = 4 << 20) -> Iterator[None]:
-    tracemalloc.start()
-    try:
-        yield
-        assert tracemalloc.get_traced_memory()[1] < most
-    finally:
-        tracemalloc.stop()
 
 
 def look(place: Path) -> None:
@@ -73,7 +50,7 @@ def member(name: str, data: bytes = b"", **more: object) -> tuple[tarfile.TarInf
 )
 def test_a_bad_member_of_a_tar_is_named(tmp_path: Path, bad: tuple[tarfile.TarInfo, bytes], told: str) -> None:
     with tarfile.open(tmp_path / "all.tar", "w") as tar:
-        for info, data in (member("../a.png", picture()), member("../a.cls", b"1" * 9000), bad):
+        for info, data in (member("../a.png", encoded()), member("../a.cls", b"1" * 9000), bad):
             tar.addfile(info, io.BytesIO(data))
     with little_memory(), pytest.raises(SetInvalid, match=told) as caught:
         open_set(tmp_path)
@@ -99,7 +76,7 @@ def voc(root: Path, image: str) -> None:
 
 
 def test_a_list_names_images_of_its_own_folder_alone(tmp_path: Path) -> None:
-    (tmp_path / "secret.jpg").write_bytes(picture("JPEG"))
+    (tmp_path / "secret.jpg").write_bytes(encoded("JPEG"))
     for number, name in enumerate(("../../secret", str(tmp_path / "secret"))):
         voc(tmp_path / str(number), name)
         with pytest.raises(SetInvalid, match="is no image with"):
@@ -113,7 +90,7 @@ def test_a_list_names_images_of_its_own_folder_alone(tmp_path: Path) -> None:
 )
 def test_labels_of_a_package_that_are_none_are_named(tmp_path: Path, labels: str) -> None:
     for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
-        (tmp_path / f"{name}.png").write_bytes(picture("PNG", (32, 32)))
+        (tmp_path / f"{name}.png").write_bytes(encoded("PNG", (32, 32)))
     (tmp_path / "train_lables.json").write_text("[0, 1, 2, 3, 4]")
     (tmp_path / "test_lables.json").write_text("[0]")
     look(tmp_path)
@@ -161,7 +138,7 @@ def saved(tmp_path: Path) -> Saved:
     ],
 )
 def test_a_saved_set_reads_its_own_files_alone(saved: Saved, filename: str, splits: object, told: str) -> None:
-    root = saved({"bytes": picture(), "path": None}, filename, splits)
+    root = saved({"bytes": encoded(), "path": None}, filename, splits)
     os.mkfifo(root / "train" / "pipe")
     with pytest.raises(SetInvalid, match=told):
         open_set(root)
@@ -196,7 +173,7 @@ def test_a_row_that_names_a_pipe_or_nothing_is_named(saved: Saved, tmp_path: Pat
 
 def test_a_saved_set_with_changed_bytes_is_read_or_refused(saved: Saved) -> None:
     """Lengths in it are believed by code that reads memory by them: a crash of this process is what would tell."""
-    root = saved({"bytes": picture(), "path": None})
+    root = saved({"bytes": encoded(), "path": None})
     file = root / "train" / "data.arrow"
     whole, chance = file.read_bytes(), random.Random(3)
     for _ in range(150):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
 import os
 import shutil
@@ -15,6 +14,7 @@ from typing import BinaryIO, Protocol
 
 from synfarm.housekeeping.exporting.destination import FolderDestination
 from synfarm.housekeeping.exporting.opening import bucket_of, open_bucket
+from synfarm.housekeeping.held_folder import held_folder
 from synfarm.settings import ExportSettings, StoreSettings
 from synfarm.storage.protocol import ObjectMissing, ObjectStore, StoreError
 
@@ -81,15 +81,9 @@ class FolderShelf(Shelf):
     def hold(self) -> Iterator[None]:
         # Of two that write one file, one would put the other's in its place while it is half-written.
         self._root.mkdir(exist_ok=True)
-        handle = os.open(self._root, os.O_RDONLY)
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise BackupRefused(f"another backup writes to {self.where}: wait for it, or name another.") from None
+        refused = BackupRefused(f"another backup writes to {self.where}: wait for it, or name another.")
+        with held_folder(self._root, refused):
             yield
-        finally:
-            os.close(handle)
 
     def put(self, key: str, data: bytes) -> None:
         self._write(key, io.BytesIO(data))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
 import tempfile
@@ -11,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from synfarm.housekeeping.held_folder import held_folder
 from synfarm.storage.protocol import ObjectStore, StoreError, StoreUnavailable
 
 __all__ = ["BucketDestination", "Destination", "DestinationFailed", "ExportRefused", "FolderDestination"]
@@ -80,17 +80,11 @@ class FolderDestination(Destination):
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        handle = os.open(self._root, os.O_RDONLY)
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ExportRefused(f"another export writes to {self._root}: wait for it, or name another.") from None
+        refused = ExportRefused(f"another export writes to {self._root}: wait for it, or name another.")
+        with held_folder(self._root, refused):
             for path in self._root.glob(f".*{_PART}"):
                 path.unlink()
             yield
-        finally:
-            os.close(handle)
 
     def size(self, name: str) -> int | None:
         """
