@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from torch import Tensor
 
@@ -11,7 +12,7 @@ from synfarm_trainer.models.places import places_of
 __all__ = ["TensorBatch"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class TensorBatch:
     """n global crops of whole captions in batch order, ``crops`` of each image, and L local crops of each image.
 
@@ -62,7 +63,7 @@ class TensorBatch:
         assert self.masks is not None
         return self.masks.cpu() if self.host_masks is None else self.host_masks
 
-    @property
+    @cached_property
     def places(self) -> Tensor | None:
         """(t,): of the masked patches, :func:`~synfarm_trainer.models.places.places_of`; None without masks."""
         return None if self.masks is None else places_of(self.masked, self.masks.device)
